@@ -1,0 +1,503 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DesiredState says whether a game should run.
+// +kubebuilder:validation:Enum=Running;Stopped
+type DesiredState string
+
+// The two states a record can ask for.
+const (
+	StateRunning DesiredState = "Running"
+	StateStopped DesiredState = "Stopped"
+)
+
+// PullPolicy says when the game image is pulled.
+// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+type PullPolicy string
+
+// Pull policies, with Kubernetes' meaning. Always pulls before each create.
+const (
+	PullAlways       PullPolicy = "Always"
+	PullIfNotPresent PullPolicy = "IfNotPresent"
+	PullNever        PullPolicy = "Never"
+)
+
+// RestartPolicy says which exits are followed by a restart.
+// +kubebuilder:validation:Enum=Always;OnFailure;Never
+type RestartPolicy string
+
+// Restart policies, with Kubernetes' meaning.
+const (
+	RestartAlways    RestartPolicy = "Always"
+	RestartOnFailure RestartPolicy = "OnFailure"
+	RestartNever     RestartPolicy = "Never"
+)
+
+// ReclaimPolicy says what happens to the state directory when the record is deleted.
+// +kubebuilder:validation:Enum=Retain;Delete
+type ReclaimPolicy string
+
+// Reclaim policies. Nothing but the deletion of the record removes state.
+const (
+	ReclaimRetain ReclaimPolicy = "Retain"
+	ReclaimDelete ReclaimPolicy = "Delete"
+)
+
+// GameRuntimeSpec declares one game: one container with one state directory.
+// +kubebuilder:validation:XValidation:rule="!has(self.ports) || self.ports.all(p, !has(p.hostPort) || p.hostPort == 0 || self.ports.exists_one(q, has(q.hostPort) && q.hostPort == p.hostPort && q.protocol == p.protocol))",message="host ports must be unique within a record",fieldPath=".ports"
+type GameRuntimeSpec struct {
+	// State is what the game should be: Running or Stopped. A stopped game
+	// keeps its container and its state directory.
+	// +kubebuilder:default=Running
+	// +optional
+	State DesiredState `json:"state,omitempty"`
+
+	// Image is the game image: name[:tag][@digest].
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(\.([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*(:[0-9]+)?/)?[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$`
+	Image string `json:"image"`
+
+	// ImagePullPolicy says when the image is pulled.
+	// +kubebuilder:default=IfNotPresent
+	// +optional
+	ImagePullPolicy PullPolicy `json:"imagePullPolicy,omitempty"`
+
+	// Command replaces the image's entrypoint.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	// +optional
+	Command []string `json:"command,omitempty"`
+
+	// Args replaces the image's default arguments.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=atomic
+	// +optional
+	Args []string `json:"args,omitempty"`
+
+	// Env is added to the image's environment. GAME_STATE_PATH is set by
+	// Runtime Manager to storage.mountPath.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Env []EnvVar `json:"env,omitempty"`
+
+	// WorkingDir replaces the image's working directory.
+	// +kubebuilder:validation:Pattern=`^/`
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	WorkingDir string `json:"workingDir,omitempty"`
+
+	// Ports that the game listens on. The first one is the game's endpoint.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Ports []Port `json:"ports,omitempty"`
+
+	// Resources bound what the game may use.
+	// +kubebuilder:default={}
+	// +optional
+	Resources Resources `json:"resources,omitempty"`
+
+	// Storage is the game's state directory.
+	// +kubebuilder:default={}
+	// +optional
+	Storage Storage `json:"storage,omitempty"`
+
+	// Probes tell whether the game is healthy. A probe never acts by itself:
+	// it changes what the reconciler observes.
+	// +optional
+	Probes Probes `json:"probes,omitempty"`
+
+	// StopGracePeriodSeconds is how long the game may take to stop after
+	// stopSignal, before it is killed.
+	// +kubebuilder:default=30
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=3600
+	// +optional
+	StopGracePeriodSeconds *int32 `json:"stopGracePeriodSeconds,omitempty"`
+
+	// StopSignal asks the game to stop.
+	// +kubebuilder:default=SIGTERM
+	// +kubebuilder:validation:Pattern=`^SIG[A-Z0-9+-]{1,12}$`
+	// +optional
+	StopSignal string `json:"stopSignal,omitempty"`
+
+	// RestartPolicy says which exits are followed by a restart.
+	// +kubebuilder:default=Always
+	// +optional
+	RestartPolicy RestartPolicy `json:"restartPolicy,omitempty"`
+
+	// Backoff is the delay before a restart: it doubles from initial to max
+	// with each exit, and starts again after the game ran for resetAfter.
+	// +kubebuilder:default={}
+	// +optional
+	Backoff Backoff `json:"backoff,omitempty"`
+
+	// SecurityContext loosens the defaults (all capabilities dropped,
+	// no-new-privileges, read-only root file system, tmpfs on /tmp) as far as
+	// a record may.
+	// +optional
+	SecurityContext SecurityContext `json:"securityContext,omitempty"`
+}
+
+// EnvVar is one environment variable of the game.
+type EnvVar struct {
+	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_.-]*$`
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self != 'GAME_STATE_PATH'",message="GAME_STATE_PATH is set by Runtime Manager from storage.mountPath"
+	Name string `json:"name"`
+	// +kubebuilder:validation:MaxLength=32768
+	// +optional
+	Value string `json:"value,omitempty"`
+}
+
+// Port is one port of the game.
+type Port struct {
+	// Name of the port, unique within the record.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`
+	Name string `json:"name"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	ContainerPort int32 `json:"containerPort"`
+	// +kubebuilder:validation:Enum=TCP;UDP
+	// +kubebuilder:default=TCP
+	// +optional
+	Protocol string `json:"protocol,omitempty"`
+	// HostPort publishes the port on the engine's host; 0 lets the engine
+	// pick a free one. Without it the port is reachable on the engine's
+	// network only.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	// +optional
+	HostPort *int32 `json:"hostPort,omitempty"`
+}
+
+// Resources bound what the game may use. They change in place, without a restart.
+type Resources struct {
+	// +kubebuilder:default="1"
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be a quantity greater than 0, such as 500m or 2"
+	// +optional
+	CPU resource.Quantity `json:"cpu,omitempty"`
+	// +kubebuilder:default="512Mi"
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('6Mi')) >= 0",message="must be a quantity of at least 6Mi, such as 512Mi"
+	// +optional
+	Memory resource.Quantity `json:"memory,omitempty"`
+	// Pids is the largest number of processes and threads.
+	// +kubebuilder:default=512
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	Pids int64 `json:"pids,omitempty"`
+}
+
+// Storage is the game's state directory: it outlives the container.
+type Storage struct {
+	// MountPath is where the game finds its state; it cannot be changed.
+	// +kubebuilder:default=/var/lib/galaxy-game
+	// +kubebuilder:validation:Pattern=`^/[^:]*[^:/]$`
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="mountPath is immutable"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/../') && !self.endsWith('/..') && !self.contains('//')",message="must be a clean absolute path"
+	// +optional
+	MountPath string `json:"mountPath,omitempty"`
+	// ReclaimPolicy says what happens to the state directory when the record is deleted.
+	// +kubebuilder:default=Retain
+	// +optional
+	ReclaimPolicy ReclaimPolicy `json:"reclaimPolicy,omitempty"`
+}
+
+// Probes tell whether the game is healthy.
+type Probes struct {
+	// Startup holds the other two back until it succeeds once; when it fails
+	// the game is restarted.
+	// +optional
+	Startup *Probe `json:"startup,omitempty"`
+	// Liveness makes a restart part of the plan when it fails.
+	// +optional
+	Liveness *Probe `json:"liveness,omitempty"`
+	// Readiness moves the condition Ready, and nothing else.
+	// +optional
+	Readiness *Probe `json:"readiness,omitempty"`
+}
+
+// Probe is one check, in Kubernetes' shape.
+// +kubebuilder:validation:XValidation:rule="(has(self.httpGet) ? 1 : 0) + (has(self.tcpSocket) ? 1 : 0) == 1",message="exactly one of httpGet and tcpSocket must be set"
+type Probe struct {
+	// HTTPGet succeeds on an answer from 200 to 399.
+	// +optional
+	HTTPGet *HTTPGetAction `json:"httpGet,omitempty"`
+	// TCPSocket succeeds when the port accepts a connection.
+	// +optional
+	TCPSocket *TCPSocketAction `json:"tcpSocket,omitempty"`
+	// +kubebuilder:default=0
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	InitialDelaySeconds int32 `json:"initialDelaySeconds,omitempty"`
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	PeriodSeconds int32 `json:"periodSeconds,omitempty"`
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	SuccessThreshold int32 `json:"successThreshold,omitempty"`
+	// +kubebuilder:default=3
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	FailureThreshold int32 `json:"failureThreshold,omitempty"`
+}
+
+// HTTPGetAction asks the game over HTTP.
+type HTTPGetAction struct {
+	// +kubebuilder:default=/
+	// +kubebuilder:validation:Pattern=`^/`
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Path string `json:"path,omitempty"`
+	// Port is a port number of the container.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port"`
+}
+
+// TCPSocketAction connects to the game.
+type TCPSocketAction struct {
+	// Port is a port number of the container.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port"`
+}
+
+// Backoff is the delay before a restart.
+type Backoff struct {
+	// +kubebuilder:default="1s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="must be a duration greater than 0s, such as 1s"
+	// +kubebuilder:validation:Type=string
+	// +optional
+	Initial metav1.Duration `json:"initial,omitempty"`
+	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="must be a duration greater than 0s, such as 5m"
+	// +kubebuilder:validation:Type=string
+	// +optional
+	Max metav1.Duration `json:"max,omitempty"`
+	// +kubebuilder:default="10m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="must be a duration greater than 0s, such as 10m"
+	// +kubebuilder:validation:Type=string
+	// +optional
+	ResetAfter metav1.Duration `json:"resetAfter,omitempty"`
+}
+
+// SecurityContext loosens the defaults. No field can make a container
+// privileged, mount a path of the host or join the host's namespaces.
+type SecurityContext struct {
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	RunAsUser *int64 `json:"runAsUser,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
+	// +kubebuilder:default=true
+	// +optional
+	ReadOnlyRootFilesystem *bool `json:"readOnlyRootFilesystem,omitempty"`
+	// +optional
+	Capabilities Capabilities `json:"capabilities,omitempty"`
+}
+
+// Capabilities given back to the game; all others are dropped.
+type Capabilities struct {
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:Enum=CHOWN;DAC_OVERRIDE;FOWNER;KILL;NET_BIND_SERVICE;SETGID;SETUID;SYS_NICE
+	// +listType=set
+	// +optional
+	Add []string `json:"add,omitempty"`
+}
+
+// Phase is a one-word summary for people; conditions are the contract.
+// +kubebuilder:validation:Enum=Pending;Pulling;Starting;Running;Stopping;Stopped;Failed;Removing
+type Phase string
+
+// Phases of a game.
+const (
+	PhasePending  Phase = "Pending"
+	PhasePulling  Phase = "Pulling"
+	PhaseStarting Phase = "Starting"
+	PhaseRunning  Phase = "Running"
+	PhaseStopping Phase = "Stopping"
+	PhaseStopped  Phase = "Stopped"
+	PhaseFailed   Phase = "Failed"
+	PhaseRemoving Phase = "Removing"
+)
+
+// ContainerState is the recorded state of the game's container.
+// +kubebuilder:validation:Enum=running;stopped;removed
+type ContainerState string
+
+// Recorded container states; pkg/plan names the four transitions between them.
+const (
+	ContainerRunning ContainerState = "running"
+	ContainerStopped ContainerState = "stopped"
+	ContainerRemoved ContainerState = "removed"
+)
+
+// TerminationReason is a cause of death.
+// +kubebuilder:validation:Enum=Completed;Crashed;OOMKilled;StartFailed;StoppedByUs;ProbeFailed;Unknown
+type TerminationReason string
+
+// Causes of death. Exit code 128 is a failed start, 255 is unknown, and 137 is
+// any SIGKILL: only the engine's own flag makes it OOMKilled.
+const (
+	TerminationCompleted   TerminationReason = "Completed"
+	TerminationCrashed     TerminationReason = "Crashed"
+	TerminationOOMKilled   TerminationReason = "OOMKilled"
+	TerminationStartFailed TerminationReason = "StartFailed"
+	TerminationStoppedByUs TerminationReason = "StoppedByUs"
+	TerminationProbeFailed TerminationReason = "ProbeFailed"
+	TerminationUnknown     TerminationReason = "Unknown"
+)
+
+// GameRuntimeStatus is what Runtime Manager observed. Only it writes here.
+type GameRuntimeStatus struct {
+	// ObservedGeneration is the generation of the spec that this status tells of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +optional
+	Phase Phase `json:"phase,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// +optional
+	Container *ContainerStatus `json:"container,omitempty"`
+	// Restarts counts the starts that followed an exit nobody asked for.
+	// +optional
+	Restarts int32 `json:"restarts"`
+	// +optional
+	LastTermination *Termination `json:"lastTermination,omitempty"`
+	// Pending says what the record waits for; absent when nothing waits.
+	// +optional
+	Pending *Pending `json:"pending,omitempty"`
+	// Health is the last verdict of each probe.
+	// +listType=map
+	// +listMapKey=probe
+	// +optional
+	Health []ProbeStatus `json:"health,omitempty"`
+}
+
+// ContainerStatus is the game's container as last observed.
+type ContainerStatus struct {
+	// +optional
+	ID string `json:"id,omitempty"`
+	// +optional
+	Name string `json:"name,omitempty"`
+	// +optional
+	Image string `json:"image,omitempty"`
+	// ImageDigest is the engine's id of the image that the container runs.
+	// +optional
+	ImageDigest string `json:"imageDigest,omitempty"`
+	// +optional
+	State ContainerState `json:"state,omitempty"`
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// Endpoint is where the game's first port is reached on the engine's
+	// network: http://<alias>:<port>.
+	// +optional
+	Endpoint string `json:"endpoint,omitempty"`
+	// HostPorts are the ports published on the engine's host, by port name.
+	// +optional
+	HostPorts map[string]int32 `json:"hostPorts,omitempty"`
+	// Engine is the id of the container engine.
+	// +optional
+	Engine string `json:"engine,omitempty"`
+}
+
+// Termination is how a container ended.
+type Termination struct {
+	Reason TerminationReason `json:"reason"`
+	// +optional
+	Message string `json:"message,omitempty"`
+	// +optional
+	ExitCode int32 `json:"exitCode"`
+	// +optional
+	ContainerID string `json:"containerID,omitempty"`
+	// +optional
+	ImageDigest string `json:"imageDigest,omitempty"`
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// +optional
+	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+}
+
+// Pending says what a record waits for.
+type Pending struct {
+	Reason string `json:"reason"`
+	// +optional
+	Message string `json:"message,omitempty"`
+	// Failures counts the tries that failed in a row for this reason: the
+	// back-off grows with it, and survives a restart of the manager here.
+	// +optional
+	Failures int32 `json:"failures,omitempty"`
+	// Since is when the wait began.
+	Since metav1.Time `json:"since"`
+	// NextTry is when it is tried again without anybody doing anything.
+	// +optional
+	NextTry *metav1.Time `json:"nextTry,omitempty"`
+	// Deadline is when the action in hand is given up.
+	// +optional
+	Deadline *metav1.Time `json:"deadline,omitempty"`
+}
+
+// ProbeStatus is the verdict of one probe, after its thresholds.
+type ProbeStatus struct {
+	// +kubebuilder:validation:Enum=startup;liveness;readiness
+	Probe string `json:"probe"`
+	// +kubebuilder:validation:Enum=Unknown;Succeeding;Failing
+	Verdict string `json:"verdict"`
+	// +optional
+	Message string `json:"message,omitempty"`
+	// Since is when the verdict last changed.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
+}
+
+// GameRuntime is one game: one container with a state directory that is never
+// lost. Its name is the game's id.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=gr,categories=all;galaxy
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.state`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.spec.image`
+// +kubebuilder:printcolumn:name="Restarts",type=integer,JSONPath=`.status.restarts`
+// +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.status.container.endpoint`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Container",type=string,priority=1,JSONPath=`.status.container.name`
+// +kubebuilder:printcolumn:name="Engine",type=string,priority=1,JSONPath=`.status.container.engine`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be a DNS label: at most 63 lower-case letters, digits and hyphens",fieldPath=".metadata.name"
+type GameRuntime struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec GameRuntimeSpec `json:"spec"`
+	// +optional
+	Status GameRuntimeStatus `json:"status,omitempty"`
+}
+
+// GameRuntimeList is a list of games.
+// +kubebuilder:object:root=true
+type GameRuntimeList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []GameRuntime `json:"items"`
+}

@@ -1,0 +1,22 @@
+package v1alpha1
+
+// FinalizerEngine holds a record until its container, and its state directory
+// where the reclaim policy says so, are gone from the engine.
+const FinalizerEngine = "runtime.galaxy.io/engine"
+
+// Labels on every container that Runtime Manager creates. A container without
+// LabelInstallation, or with another installation's id, is never touched.
+const (
+	// LabelInstallation is the id of the installation that owns the container.
+	LabelInstallation = "runtime.galaxy.io/installation"
+	// LabelNamespace and LabelGame are the record's namespace and name.
+	LabelNamespace = "runtime.galaxy.io/namespace"
+	LabelGame      = "runtime.galaxy.io/game"
+	// LabelUID is the record's uid: a record deleted and declared again does
+	// not take over its predecessor's container.
+	LabelUID = "runtime.galaxy.io/uid"
+	// LabelSpecHash is a digest of all that makes a recreate necessary.
+	LabelSpecHash = "runtime.galaxy.io/spec-hash"
+	// LabelGeneration is the record's generation at the time of the create.
+	LabelGeneration = "runtime.galaxy.io/generation"
+)

@@ -1,0 +1,134 @@
+package engine
+
+import "time"
+
+// State is the state of a container as the engine tells it.
+type State string
+
+// Container states. Restarting cannot be: the engine's own restart policy is
+// always "no".
+const (
+	StateCreated  State = "created"
+	StateRunning  State = "running"
+	StatePaused   State = "paused"
+	StateExited   State = "exited"
+	StateRemoving State = "removing"
+	StateDead     State = "dead"
+)
+
+// Container is what the engine says of one container of ours.
+type Container struct {
+	ID   string
+	Name string
+	Game GameID
+	// UID, SpecHash and Generation are read from the container's labels.
+	UID        string
+	SpecHash   string
+	Generation int64
+	State      State
+	// Image is the reference the container was created with, ImageID the
+	// engine's id of the image it runs.
+	Image     string
+	ImageID   string
+	CreatedAt time.Time
+	// StartedAt is zero if it never started.
+	StartedAt time.Time
+	// Exit is set once the container ended, or failed to start.
+	Exit *Exit
+	// IP is the container's address on the installation's network while it runs.
+	IP string
+	// HostPorts are the published ports, by container port.
+	HostPorts map[PortKey]int32
+	Resources Resources
+	// Inspected is false for what only a list told: then StartedAt, Exit,
+	// IP, HostPorts and Resources are missing.
+	Inspected bool
+}
+
+// PortKey is a port of a container.
+type PortKey struct {
+	Port int32
+	// Protocol is tcp or udp.
+	Protocol string
+}
+
+// Exit is how a container ended.
+type Exit struct {
+	// Code is the exit code; 128 is a failed start, 137 any SIGKILL, 255 unknown.
+	Code       int32
+	OOMKilled  bool
+	Error      string
+	FinishedAt time.Time
+}
+
+// Resources bound a container. Zero is unlimited.
+type Resources struct {
+	// NanoCPUs is in units of 1e-9 CPUs.
+	NanoCPUs int64
+	// MemoryBytes bounds memory; swap is off.
+	MemoryBytes int64
+	Pids        int64
+}
+
+// Image is a local image.
+type Image struct {
+	ID string
+	// User is the image's default user, as in its configuration.
+	User string
+}
+
+// ContainerSpec is everything a container is created from. What is not here
+// is a fixed default of the adapter: all capabilities dropped,
+// no-new-privileges, restart policy "no", tmpfs on /tmp.
+type ContainerSpec struct {
+	Name       string
+	Labels     map[string]string
+	Image      string
+	Entrypoint []string
+	Args       []string
+	// Env is in the form NAME=value, sorted by name.
+	Env        []string
+	WorkingDir string
+	// User is uid or uid:gid; empty is the image's own.
+	User            string
+	ReadOnlyRoot    bool
+	AddCapabilities []string
+	StopSignal      string
+	Ports           []PortSpec
+	Resources       Resources
+	// Network is the installation's network, Alias the game's name on it.
+	Network string
+	Alias   string
+	// StateSource is the state directory on the engine's host, StateTarget
+	// where the game finds it.
+	StateSource string
+	StateTarget string
+}
+
+// PortSpec is a port to expose, and to publish when HostPort is not nil.
+type PortSpec struct {
+	PortKey
+	// HostPort 0 lets the engine pick.
+	HostPort *int32
+}
+
+// View is all that is known of one game on the engine.
+type View struct {
+	// Seen is false until the engine was listed once since the manager started.
+	Seen bool
+	// Containers carries every container with the game's labels, oldest
+	// first. More than one is a fault to mend.
+	Containers []Container
+	// At is when this was observed.
+	At time.Time
+}
+
+// Fleet is what is known of the engine as a whole.
+type Fleet struct {
+	// Reachable is false while the engine does not answer; Reason says how.
+	Reachable bool
+	Reason    string
+	// Since is when Reachable last changed.
+	Since time.Time
+	Info  Info
+}

@@ -1,0 +1,83 @@
+// Package engine says what a container engine is to Runtime Manager: the facts
+// it tells, the verbs it obeys and the kinds of failure it answers with. It
+// holds words only: no goroutine, no I/O. pkg/engine/docker speaks them to
+// Docker, pkg/engine/enginetest simulates them and holds the suite that both
+// must pass.
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+// Reader asks; it cannot change anything. Every call honours its context's
+// deadline and answers with an *Error.
+type Reader interface {
+	// Info tells who the engine is. It is the check of whether it answers.
+	Info(ctx context.Context) (Info, error)
+	// List returns every container of the installation, in any state. It is
+	// one call, and as shallow as the engine's own list: a container whose
+	// lock is held does not delay it. Exit, Resources, IP and HostPorts may
+	// be missing; Inspect has them.
+	List(ctx context.Context, installation string) ([]Container, error)
+	// Inspect returns all facts of one container, or NotFound.
+	Inspect(ctx context.Context, id string) (Container, error)
+	// InspectImage returns a local image, or NotFound.
+	InspectImage(ctx context.Context, ref string) (Image, error)
+	// Events calls handle for each event of the installation's containers
+	// until the stream or the context ends, and returns why. With a non-zero
+	// since, events from then on are replayed as far as the engine remembers
+	// them. subscribed is called once the stream stands: what happens after
+	// it is delivered or the stream ends.
+	Events(ctx context.Context, installation string, since time.Time, subscribed func(), handle func(Event)) error
+}
+
+// Engine is a Reader that acts. Every verb is idempotent in its outcome: to
+// stop or remove what is gone succeeds, to start what runs succeeds.
+type Engine interface {
+	Reader
+	// EnsureNetwork makes the installation's network if it is missing.
+	EnsureNetwork(ctx context.Context, name, installation string) error
+	// PullImage fetches an image. A failure inside the progress stream is a failure.
+	PullImage(ctx context.Context, ref string) error
+	// Create makes a container, stopped, and returns its id. A name in use
+	// is NameConflict, a missing image NotFound.
+	Create(ctx context.Context, spec ContainerSpec) (string, error)
+	// Start starts a created or stopped container.
+	Start(ctx context.Context, id string) error
+	// Stop sends the signal and kills after the grace period. When the
+	// context ends first the outcome is unknown: the engine goes on.
+	Stop(ctx context.Context, id string, signal string, grace time.Duration) error
+	// Remove deletes a container and its anonymous volumes, running or not.
+	Remove(ctx context.Context, id string) error
+	// UpdateResources changes the limits of a container in place.
+	UpdateResources(ctx context.Context, id string, resources Resources) error
+}
+
+// Info is who the engine is.
+type Info struct {
+	// ID is the engine's own identity; it survives its restarts.
+	ID string
+	// Name is the engine's host, for people.
+	Name    string
+	Version string
+}
+
+// GameID names a game: the namespace and name of its record.
+type GameID struct {
+	Namespace string
+	Name      string
+}
+
+// String returns namespace/name.
+func (g GameID) String() string { return g.Namespace + "/" + g.Name }
+
+// Event is a hint that a container may have changed. It sets no fact: who
+// hears it looks.
+type Event struct {
+	ContainerID string
+	Game        GameID
+	// Action is the engine's word: start, die, oom, destroy, …
+	Action string
+	At     time.Time
+}

@@ -407,7 +407,7 @@ type ContainerStatus struct {
 	// +optional
 	State ContainerState `json:"state,omitempty"`
 	// +optional
-	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// Endpoint is where the game's first port is reached on the engine's
 	// network: http://<alias>:<port>.
 	// +optional
@@ -432,9 +432,18 @@ type Termination struct {
 	// +optional
 	ImageDigest string `json:"imageDigest,omitempty"`
 	// +optional
-	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// +optional
-	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
+	// InARow counts the exits nobody asked for without a run of
+	// backoff.resetAfter between them: the restart back-off grows with it, and
+	// survives a restart of the manager here.
+	// +optional
+	InARow int32 `json:"inARow,omitempty"`
+	// ObservedGeneration is the record's generation at the exit: a changed
+	// spec is tried at once.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 }
 
 // Pending says what a record waits for.
@@ -442,15 +451,15 @@ type Pending struct {
 	Reason string `json:"reason"`
 	// +optional
 	Message string `json:"message,omitempty"`
-	// Failures counts the tries that failed in a row for this reason: the
-	// back-off grows with it, and survives a restart of the manager here.
+	// Failures counts the actions that failed in a row: the back-off grows
+	// with it, and survives a restart of the manager here.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
 	// Since is when the wait began.
 	Since metav1.Time `json:"since"`
 	// NextTry is when it is tried again without anybody doing anything.
 	// +optional
-	NextTry *metav1.Time `json:"nextTry,omitempty"`
+	NextTry *metav1.MicroTime `json:"nextTry,omitempty"`
 	// Deadline is when the action in hand is given up.
 	// +optional
 	Deadline *metav1.Time `json:"deadline,omitempty"`

@@ -20,7 +20,9 @@ const (
 type Container struct {
 	ID   string
 	Name string
-	Game GameID
+	// Installation owns the container; empty if it is not one of ours.
+	Installation string
+	Game         GameID
 	// UID, SpecHash and Generation are read from the container's labels.
 	UID        string
 	SpecHash   string

@@ -20,8 +20,9 @@ type Reader interface {
 	// lock is held does not delay it. Exit, Resources, IP and HostPorts may
 	// be missing; Inspect has them.
 	List(ctx context.Context, installation string) ([]Container, error)
-	// Inspect returns all facts of one container, or NotFound.
-	Inspect(ctx context.Context, id string) (Container, error)
+	// Inspect returns all facts of one container, by id or by name, or
+	// NotFound. The container may be somebody else's: Installation tells.
+	Inspect(ctx context.Context, idOrName string) (Container, error)
 	// InspectImage returns a local image, or NotFound.
 	InspectImage(ctx context.Context, ref string) (Image, error)
 	// Events calls handle for each event of the installation's containers

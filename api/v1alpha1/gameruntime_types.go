@@ -440,6 +440,9 @@ type Termination struct {
 	// survives a restart of the manager here.
 	// +optional
 	InARow int32 `json:"inARow,omitempty"`
+	// RestartedAt is when the game ran again after it.
+	// +optional
+	RestartedAt *metav1.MicroTime `json:"restartedAt,omitempty"`
 	// ObservedGeneration is the record's generation at the exit: a changed
 	// spec is tried at once.
 	// +optional
@@ -464,6 +467,17 @@ type Pending struct {
 	// +optional
 	Deadline *metav1.Time `json:"deadline,omitempty"`
 }
+
+// Names of the probes and their verdicts.
+const (
+	ProbeStartup   = "startup"
+	ProbeLiveness  = "liveness"
+	ProbeReadiness = "readiness"
+
+	VerdictUnknown    = "Unknown"
+	VerdictSucceeding = "Succeeding"
+	VerdictFailing    = "Failing"
+)
 
 // ProbeStatus is the verdict of one probe, after its thresholds.
 type ProbeStatus struct {

@@ -1,0 +1,147 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+// lastTermination is how the game last ended: as the engine shows it now, or
+// as it was recorded.
+func lastTermination(in Input) *v1alpha1.Termination {
+	last := in.Record.Status.LastTermination.DeepCopy()
+	if end := ended(in); end != nil && !sameEnd(last, end) {
+		end.ObservedGeneration = in.Record.Generation
+		end.InARow = inARow(in, last, end)
+		return end
+	}
+	if c, _ := choose(in); last != nil && last.RestartedAt == nil && startedAfter(c, last.FinishedAt) {
+		last.RestartedAt = microTime(c.StartedAt)
+	}
+	return last
+}
+
+// ended is the end that the engine shows, recorded or not.
+func ended(in Input) *v1alpha1.Termination {
+	if !in.View.Seen {
+		return nil
+	}
+	c, _ := choose(in)
+	if c == nil {
+		return vanished(in)
+	}
+	if c.Exit == nil || alive(c) || c.StartedAt.IsZero() {
+		return nil
+	}
+	reason, message := cause(in, c)
+	return &v1alpha1.Termination{
+		Reason: reason, Message: message, ExitCode: c.Exit.Code,
+		ContainerID: c.ID, ImageDigest: c.ImageID,
+		StartedAt: microTime(c.StartedAt), FinishedAt: microTime(c.Exit.FinishedAt),
+	}
+}
+
+// vanished is the end of a container that was recorded as running and is gone
+// without a trace of how.
+func vanished(in Input) *v1alpha1.Termination {
+	recorded := in.Record.Status.Container
+	if recorded == nil || recorded.State != v1alpha1.ContainerRunning {
+		return nil
+	}
+	end := &v1alpha1.Termination{
+		Reason: v1alpha1.TerminationUnknown, ExitCode: 255,
+		Message:     "the container disappeared from the engine",
+		ContainerID: recorded.ID, ImageDigest: recorded.ImageDigest,
+		StartedAt: recorded.StartedAt, FinishedAt: microTime(in.Now),
+	}
+	if remove, ok := succeeded(in.Last).(RemoveContainer); ok && remove.ID == recorded.ID {
+		end.Reason, end.Message = v1alpha1.TerminationStoppedByUs, "removed by Runtime Manager"
+	}
+	return end
+}
+
+// cause says why a container ended. What we did ourselves explains its end
+// before any exit code does.
+func cause(in Input, c *engine.Container) (v1alpha1.TerminationReason, string) {
+	if stop := ourStop(in, c.ID); stop != nil {
+		return stop.Cause, "stopped by Runtime Manager: " + stop.Why
+	}
+	exit := c.Exit
+	switch {
+	case exit.OOMKilled:
+		return v1alpha1.TerminationOOMKilled, fmt.Sprintf("out of memory, exit code %d", exit.Code)
+	case exit.Code == 128:
+		return v1alpha1.TerminationStartFailed, exit.Error
+	case exit.Code == 255:
+		return v1alpha1.TerminationUnknown, "the engine lost the exit code: its host or its shim went away"
+	case exit.Code == 0:
+		return v1alpha1.TerminationCompleted, "exit code 0"
+	default:
+		return v1alpha1.TerminationCrashed, fmt.Sprintf("exit code %d", exit.Code)
+	}
+}
+
+// ourStop is the stop of ours that ended a container: in hand, just done, or,
+// after a restart of the manager, implied by what the record asks for.
+func ourStop(in Input, id string) *StopContainer {
+	if in.InHand != nil {
+		if stop, ok := in.InHand.Action.(StopContainer); ok && stop.ID == id {
+			return &stop
+		}
+	}
+	if in.Last != nil {
+		if stop, ok := in.Last.Action.(StopContainer); ok && stop.ID == id {
+			return &stop
+		}
+	}
+	switch {
+	case !in.Record.DeletionTimestamp.IsZero():
+		return &StopContainer{ID: id, Cause: v1alpha1.TerminationStoppedByUs, Why: whyDeleted}
+	case in.Record.Spec.State == v1alpha1.StateStopped:
+		return &StopContainer{ID: id, Cause: v1alpha1.TerminationStoppedByUs, Why: whyStopped}
+	}
+	return nil
+}
+
+// inARow counts the ends nobody asked for: again from one after a run of
+// backoff.resetAfter, and after a change of the spec.
+func inARow(in Input, last, end *v1alpha1.Termination) int32 {
+	if end.Reason == v1alpha1.TerminationStoppedByUs {
+		return 0
+	}
+	resetAfter := in.Record.Spec.Backoff.ResetAfter.Duration
+	ranLong := resetAfter > 0 && end.StartedAt != nil && end.FinishedAt.Sub(end.StartedAt.Time) >= resetAfter
+	if last == nil || ranLong || last.ObservedGeneration != in.Record.Generation {
+		return 1
+	}
+	return last.InARow + 1
+}
+
+func sameEnd(a, b *v1alpha1.Termination) bool {
+	return a != nil && a.ContainerID == b.ContainerID && a.FinishedAt.Equal(b.FinishedAt)
+}
+
+func startedAfter(c *engine.Container, end *metav1.MicroTime) bool {
+	return c != nil && alive(c) && end != nil && c.StartedAt.After(end.Time)
+}
+
+// succeeded is the action that just succeeded; nil if there is none.
+func succeeded(last *Outcome) Action {
+	if last == nil || last.Err != nil {
+		return nil
+	}
+	return last.Action
+}
+
+// microTime drops what a record cannot hold, so that what is read back is equal.
+func microTime(t time.Time) *metav1.MicroTime {
+	if t.IsZero() {
+		return nil
+	}
+	m := metav1.NewMicroTime(t.Truncate(time.Microsecond))
+	return &m
+}

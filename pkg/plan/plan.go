@@ -1,0 +1,328 @@
+// Package plan holds the decision: from a record, what the engine shows of its
+// game and the time, it says what is to be done and what the status tells. It
+// is pure: no context, clock, log or lock. An empty plan means in sync; a plan
+// that is not empty is what a report shows and what the reconciler does.
+package plan
+
+import (
+	"time"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+// Settings are what the decision knows of the installation.
+type Settings struct {
+	// Installation is the id on every container's label.
+	Installation string
+	// Network is the engine network that the games share.
+	Network string
+	// StateRoot holds the state directories, <namespace>/<name> below it, as a
+	// path of the engine's host.
+	StateRoot string
+	// User runs games whose record names none; empty is the image's own user.
+	User string
+}
+
+// Input is all that a decision rests on.
+type Input struct {
+	Record *v1alpha1.GameRuntime
+	View   engine.View
+	Fleet  engine.Fleet
+	// Health holds the verdicts of the probes on the running container.
+	Health []v1alpha1.ProbeStatus
+	// Image tells of the game image; it is looked up only when there is no container.
+	Image Image
+	// StateExists says whether the state directory is there; it is looked up
+	// only when the record is being deleted.
+	StateExists bool
+	// InHand is slow work that goes on beside the queue.
+	InHand *Work
+	// Last is what was done since the status was last written, if anything.
+	Last     *Outcome
+	Settings Settings
+	Now      time.Time
+}
+
+// Image is what is known of a game image before a container is made from it.
+type Image struct {
+	// Present says that the engine has it.
+	Present bool
+	// Pulled says that it was pulled for the container to be made.
+	Pulled bool
+	// User is the image's own user, whom the state directory belongs to where
+	// the record names none.
+	User string
+}
+
+// Work is slow work in hand: an image pull or a stop.
+type Work struct {
+	Action   Action
+	Since    time.Time
+	Deadline time.Time
+}
+
+// Outcome is how an action ended.
+type Outcome struct {
+	Action Action
+	Err    error
+}
+
+// Plan is what is to be done, in order. The first action is done now, the rest
+// is how things stand after it if nothing else happens.
+type Plan struct {
+	Actions []Action
+}
+
+// InSync says that there is nothing to do.
+func (p Plan) InSync() bool { return len(p.Actions) == 0 }
+
+// Next is the action to do now; nil when in sync.
+func (p Plan) Next() Action {
+	if p.InSync() {
+		return nil
+	}
+	return p.Actions[0]
+}
+
+// For decides.
+func For(in Input) Plan {
+	if wait := engineAway(in); wait != nil {
+		return Plan{Actions: []Action{*wait}}
+	}
+	steps := toward(in)
+	if len(steps) == 0 {
+		return Plan{}
+	}
+	if wait := holdBack(in, steps[0]); wait != nil {
+		steps = append([]Action{*wait}, steps...)
+	}
+	return Plan{Actions: steps}
+}
+
+// engineAway waits for the engine itself: what was not seen is unknown, never
+// gone. The mirror goes on trying, and wakes every record when it succeeds.
+func engineAway(in Input) *Wait {
+	switch {
+	case !in.Fleet.Reachable && !in.Fleet.Since.IsZero():
+		return &Wait{Reason: v1alpha1.ReasonEngineUnreachable, Message: in.Fleet.Reason}
+	case !in.View.Seen:
+		return &Wait{Reason: v1alpha1.ReasonEngineNotSeen, Message: "the engine's containers are not listed yet"}
+	}
+	return nil
+}
+
+// toward lists the steps from what is to what should be, as if nothing had to wait.
+func toward(in Input) []Action {
+	current, surplus := choose(in)
+	var steps []Action
+	for _, c := range surplus {
+		steps = append(steps, dispose(in, c, whyDuplicate)...)
+	}
+	switch {
+	case !in.Record.DeletionTimestamp.IsZero():
+		return append(steps, clear(in, current)...)
+	case in.Record.Spec.State == v1alpha1.StateStopped:
+		return append(steps, halt(in, current)...)
+	default:
+		return append(steps, run(in, current)...)
+	}
+}
+
+// choose picks the container that stays: a running one before all, then the
+// one made from the record as it is, then the youngest.
+func choose(in Input) (current *engine.Container, surplus []*engine.Container) {
+	want := SpecHash(in.Record, in.Settings)
+	rank := func(c *engine.Container) int {
+		score := 0
+		if alive(c) {
+			score += 2
+		}
+		if c.SpecHash == want && c.UID == string(in.Record.UID) {
+			score++
+		}
+		return score
+	}
+	for i := range in.View.Containers {
+		c := &in.View.Containers[i]
+		switch {
+		case current == nil:
+			current = c
+		case rank(c) >= rank(current):
+			surplus = append(surplus, current)
+			current = c
+		default:
+			surplus = append(surplus, c)
+		}
+	}
+	return current, surplus
+}
+
+func alive(c *engine.Container) bool {
+	return c.State == engine.StateRunning || c.State == engine.StatePaused
+}
+
+// outdated says that a container was not made from the record as it is.
+func outdated(in Input, c *engine.Container) bool {
+	return c.UID != string(in.Record.UID) || c.SpecHash != SpecHash(in.Record, in.Settings)
+}
+
+// Why a container is stopped, for the record.
+const (
+	whyDeleted   = "the record is being deleted"
+	whyStopped   = "the record asks for Stopped"
+	whyChanged   = "its specification changed"
+	whyDuplicate = "the game has another container"
+	whyPaused    = "it was paused by hand"
+)
+
+func dispose(in Input, c *engine.Container, why string) []Action {
+	var steps []Action
+	if alive(c) {
+		steps = append(steps, stop(in, c, v1alpha1.TerminationStoppedByUs, why))
+	}
+	return append(steps, RemoveContainer{ID: c.ID})
+}
+
+// clear empties the engine of a record that is being deleted.
+func clear(in Input, c *engine.Container) []Action {
+	var steps []Action
+	if c != nil {
+		steps = dispose(in, c, whyDeleted)
+	}
+	if in.StateExists && in.Record.Spec.Storage.ReclaimPolicy == v1alpha1.ReclaimDelete {
+		steps = append(steps, RemoveState{Game: GameOf(in.Record)})
+	}
+	return steps
+}
+
+func halt(in Input, c *engine.Container) []Action {
+	if c == nil || !alive(c) {
+		return nil
+	}
+	return []Action{stop(in, c, v1alpha1.TerminationStoppedByUs, whyStopped)}
+}
+
+func run(in Input, c *engine.Container) []Action {
+	switch {
+	case c == nil:
+		return create(in)
+	case c.State == engine.StateRemoving:
+		return append([]Action{Wait{Reason: v1alpha1.ReasonRemoving, Message: "the engine is removing the container"}}, create(in)...)
+	case c.State == engine.StateDead || outdated(in, c):
+		return append(dispose(in, c, whyChanged), create(in)...)
+	case alive(c):
+		return keep(in, c)
+	default:
+		return restart(in, c)
+	}
+}
+
+func create(in Input) []Action {
+	var steps []Action
+	spec := in.Record.Spec
+	missing := !in.Image.Present && spec.ImagePullPolicy != v1alpha1.PullNever
+	stale := spec.ImagePullPolicy == v1alpha1.PullAlways && !in.Image.Pulled
+	if missing || stale {
+		steps = append(steps, PullImage{Ref: spec.Image})
+	}
+	return append(steps, CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{})
+}
+
+// keep lets a running container run, unless its probes say otherwise.
+func keep(in Input, c *engine.Container) []Action {
+	if c.State == engine.StatePaused {
+		return []Action{stop(in, c, v1alpha1.TerminationStoppedByUs, whyPaused), StartContainer{ID: c.ID}}
+	}
+	if probe := failingProbe(in.Health); probe != nil {
+		why := "the " + probe.Probe + " probe failed: " + probe.Message
+		return []Action{stop(in, c, v1alpha1.TerminationProbeFailed, why), StartContainer{ID: c.ID}}
+	}
+	if want := resources(in.Record); c.Inspected && c.Resources != want {
+		return []Action{UpdateResources{ID: c.ID, Resources: want}}
+	}
+	return nil
+}
+
+// failingProbe is a probe whose failure makes a restart part of the plan.
+func failingProbe(health []v1alpha1.ProbeStatus) *v1alpha1.ProbeStatus {
+	for i := range health {
+		if health[i].Probe != v1alpha1.ProbeReadiness && health[i].Verdict == v1alpha1.VerdictFailing {
+			return &health[i]
+		}
+	}
+	return nil
+}
+
+// restart starts a container that does not run, where the restart policy lets it.
+func restart(in Input, c *engine.Container) []Action {
+	start := []Action{StartContainer{ID: c.ID}}
+	if c.State == engine.StateCreated || wasStopped(in.Record) {
+		return start
+	}
+	if !c.Inspected {
+		return append([]Action{Wait{Reason: v1alpha1.ReasonEngineTimeout, Message: "the engine has not told yet how the container ended"}}, start...)
+	}
+	if !mayRestart(in.Record.Spec.RestartPolicy, lastTermination(in)) {
+		return nil
+	}
+	return start
+}
+
+func mayRestart(policy v1alpha1.RestartPolicy, end *v1alpha1.Termination) bool {
+	if end == nil || end.Reason == v1alpha1.TerminationStoppedByUs {
+		return true
+	}
+	switch policy {
+	case v1alpha1.RestartNever:
+		return false
+	case v1alpha1.RestartOnFailure:
+		return end.Reason != v1alpha1.TerminationCompleted
+	default:
+		return true
+	}
+}
+
+// wasStopped says that the record asked for Stopped when it was last reported:
+// to start it now is somebody's wish, not a restart.
+func wasStopped(record *v1alpha1.GameRuntime) bool {
+	ready := findCondition(record.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Reason == v1alpha1.ReasonStopped
+}
+
+// holdBack says what the next step has to wait for, if anything.
+func holdBack(in Input, next Action) *Wait {
+	if in.InHand != nil && sameWork(in.InHand.Action, next) {
+		return &Wait{Reason: doing(in.InHand.Action), Message: in.InHand.Action.String(), Deadline: in.InHand.Deadline}
+	}
+	if failed := failure(in); failed != nil && failed.NextTry != nil && failed.NextTry.After(in.Now) {
+		return &Wait{Reason: failed.Reason, Message: failed.Message, Until: failed.NextTry.Time}
+	}
+	switch next.(type) {
+	case PullImage, CreateContainer, StartContainer:
+		return restartDelay(in)
+	}
+	return nil
+}
+
+// sameWork says that the work in hand is the next step, or stands in its way:
+// a pull of another image does not, a stop that goes on does.
+func sameWork(inHand, next Action) bool {
+	if pull, ok := inHand.(PullImage); ok {
+		return pull == next
+	}
+	return true
+}
+
+func stop(in Input, c *engine.Container, cause v1alpha1.TerminationReason, why string) StopContainer {
+	grace := 30 * time.Second // the CRD's default, for records that no API server defaulted
+	if s := in.Record.Spec.StopGracePeriodSeconds; s != nil {
+		grace = time.Duration(*s) * time.Second
+	}
+	return StopContainer{ID: c.ID, Signal: in.Record.Spec.StopSignal, Grace: grace, Cause: cause, Why: why}
+}
+
+// GameOf is the game that a record declares.
+func GameOf(record *v1alpha1.GameRuntime) engine.GameID {
+	return engine.GameID{Namespace: record.Namespace, Name: record.Name}
+}

@@ -1,0 +1,108 @@
+package plan
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+)
+
+// Note is one line of a game's story, for Events and the log.
+type Note struct {
+	// Type is Normal or Warning.
+	Type    string
+	Reason  string
+	Message string
+}
+
+// Story tells what changed between two statuses: one note a transition, none
+// for a retry that failed as the one before.
+func Story(before, after v1alpha1.GameRuntimeStatus) []Note {
+	var story []Note
+	tell := func(kind, reason, format string, args ...any) {
+		story = append(story, Note{Type: kind, Reason: reason, Message: fmt.Sprintf(format, args...)})
+	}
+	tellEnd(before, after, tell)
+	tellContainer(before.Container, after.Container, tell)
+	tellPending(before, after, tell)
+	tellReady(before, after, tell)
+	return story
+}
+
+type teller func(kind, reason, format string, args ...any)
+
+func tellEnd(before, after v1alpha1.GameRuntimeStatus, tell teller) {
+	end := after.LastTermination
+	if end == nil || sameEnd(before.LastTermination, end) {
+		return
+	}
+	switch {
+	case end.Reason == v1alpha1.TerminationStoppedByUs:
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonEnded, "%s, exit code %d", end.Message, end.ExitCode)
+	case end.Reason == v1alpha1.TerminationCompleted:
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonExited, "Completed: %s", end.Message)
+	case after.Container != nil && after.Container.State == v1alpha1.ContainerRemoved:
+		tell(corev1.EventTypeWarning, v1alpha1.ReasonVanished, "%s", end.Message)
+	default:
+		tell(corev1.EventTypeWarning, v1alpha1.ReasonExited, "%s: %s", end.Reason, end.Message)
+	}
+}
+
+func tellContainer(before, after *v1alpha1.ContainerStatus, tell teller) {
+	if after == nil {
+		return
+	}
+	if before == nil {
+		before = &v1alpha1.ContainerStatus{}
+	}
+	created := before.ID != after.ID && after.State != v1alpha1.ContainerRemoved
+	if created {
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonCreated, "created container %s from %s", after.Name, after.Image)
+	}
+	running := after.State == v1alpha1.ContainerRunning
+	if running && (created || before.State != v1alpha1.ContainerRunning || !before.StartedAt.Equal(after.StartedAt)) {
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonStarted, "started container %s", after.Name)
+	}
+	if before.ID == after.ID && before.State == v1alpha1.ContainerStopped && after.State == v1alpha1.ContainerRemoved {
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonRemoved, "container %s is gone from the engine", after.Name)
+	}
+}
+
+// tellPending tells of slow work that begins and of what keeps a record waiting.
+func tellPending(before, after v1alpha1.GameRuntimeStatus, tell teller) {
+	was := v1alpha1.Pending{}
+	if before.Pending != nil {
+		was = *before.Pending
+	}
+	now := after.Pending
+	if was.Reason == v1alpha1.ReasonPulling && (now == nil || now.Failures == 0 && now.Reason != v1alpha1.ReasonPulling) {
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonPulled, "pulled the image")
+	}
+	if now == nil || now.Reason == was.Reason {
+		return
+	}
+	switch now.Reason {
+	case v1alpha1.ReasonPulling, v1alpha1.ReasonStopping, v1alpha1.ReasonUpdating, v1alpha1.ReasonRemovingState:
+		tell(corev1.EventTypeNormal, now.Reason, "%s", now.Message)
+	case v1alpha1.ReasonEngineUnreachable, v1alpha1.ReasonEngineNotSeen:
+		// the engine's own story, told once by the mirror and not by each game
+	default:
+		if now.Failures > 0 {
+			tell(corev1.EventTypeWarning, now.Reason, "%s", now.Message)
+		}
+	}
+}
+
+func tellReady(before, after v1alpha1.GameRuntimeStatus, tell teller) {
+	was := meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionReady)
+	is := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case is == nil:
+	case !was && is.Status == "True":
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonReady, "the game is ready")
+	case was && is.Status == "False" && is.Reason == v1alpha1.ReasonProbeFailed:
+		tell(corev1.EventTypeWarning, v1alpha1.ReasonProbeFailed, "%s", is.Message)
+	}
+}

@@ -48,7 +48,8 @@ func generate(dir, pkg string) error {
 	a := args.New()
 	a.OutputDir, a.OutputPkg, a.OutputFile = dir, pkg, "zz_generated.openapi.go"
 
-	var packages []string
+	// The names of apimachinery's definitions are known once it is parsed.
+	packages := []string{"k8s.io/apimachinery/pkg/apis/meta/v1"}
 	for _, k := range kinds {
 		packages = append(packages, k.Package)
 	}

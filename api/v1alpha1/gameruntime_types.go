@@ -103,17 +103,17 @@ type GameRuntimeSpec struct {
 	// Resources bound what the game may use.
 	// +kubebuilder:default={}
 	// +optional
-	Resources Resources `json:"resources,omitempty"`
+	Resources Resources `json:"resources,omitzero"`
 
 	// Storage is the game's state directory.
 	// +kubebuilder:default={}
 	// +optional
-	Storage Storage `json:"storage,omitempty"`
+	Storage Storage `json:"storage,omitzero"`
 
 	// Probes tell whether the game is healthy. A probe never acts by itself:
 	// it changes what the reconciler observes.
 	// +optional
-	Probes Probes `json:"probes,omitempty"`
+	Probes Probes `json:"probes,omitzero"`
 
 	// StopGracePeriodSeconds is how long the game may take to stop after
 	// stopSignal, before it is killed.
@@ -138,13 +138,13 @@ type GameRuntimeSpec struct {
 	// with each exit, and starts again after the game ran for resetAfter.
 	// +kubebuilder:default={}
 	// +optional
-	Backoff Backoff `json:"backoff,omitempty"`
+	Backoff Backoff `json:"backoff,omitzero"`
 
 	// SecurityContext loosens the defaults (all capabilities dropped,
 	// no-new-privileges, read-only root file system, tmpfs on /tmp) as far as
 	// a record may.
 	// +optional
-	SecurityContext SecurityContext `json:"securityContext,omitempty"`
+	SecurityContext SecurityContext `json:"securityContext,omitzero"`
 }
 
 // EnvVar is one environment variable of the game.
@@ -184,11 +184,11 @@ type Resources struct {
 	// +kubebuilder:default="1"
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be a quantity greater than 0, such as 500m or 2"
 	// +optional
-	CPU resource.Quantity `json:"cpu,omitempty"`
+	CPU resource.Quantity `json:"cpu,omitzero"`
 	// +kubebuilder:default="512Mi"
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('6Mi')) >= 0",message="must be a quantity of at least 6Mi, such as 512Mi"
 	// +optional
-	Memory resource.Quantity `json:"memory,omitempty"`
+	Memory resource.Quantity `json:"memory,omitzero"`
 	// Pids is the largest number of processes and threads.
 	// +kubebuilder:default=512
 	// +kubebuilder:validation:Minimum=1
@@ -284,17 +284,17 @@ type Backoff struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="must be a duration greater than 0s, such as 1s"
 	// +kubebuilder:validation:Type=string
 	// +optional
-	Initial metav1.Duration `json:"initial,omitempty"`
+	Initial metav1.Duration `json:"initial,omitzero"`
 	// +kubebuilder:default="5m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="must be a duration greater than 0s, such as 5m"
 	// +kubebuilder:validation:Type=string
 	// +optional
-	Max metav1.Duration `json:"max,omitempty"`
+	Max metav1.Duration `json:"max,omitzero"`
 	// +kubebuilder:default="10m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="must be a duration greater than 0s, such as 10m"
 	// +kubebuilder:validation:Type=string
 	// +optional
-	ResetAfter metav1.Duration `json:"resetAfter,omitempty"`
+	ResetAfter metav1.Duration `json:"resetAfter,omitzero"`
 }
 
 // SecurityContext loosens the defaults. No field can make a container
@@ -310,7 +310,7 @@ type SecurityContext struct {
 	// +optional
 	ReadOnlyRootFilesystem *bool `json:"readOnlyRootFilesystem,omitempty"`
 	// +optional
-	Capabilities Capabilities `json:"capabilities,omitempty"`
+	Capabilities Capabilities `json:"capabilities,omitzero"`
 }
 
 // Capabilities given back to the game; all others are dropped.
@@ -510,11 +510,11 @@ type ProbeStatus struct {
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 lower-case letters, digits and hyphens",fieldPath=".metadata"
 type GameRuntime struct {
 	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
+	metav1.ObjectMeta `json:"metadata,omitzero"`
 
 	Spec GameRuntimeSpec `json:"spec"`
 	// +optional
-	Status GameRuntimeStatus `json:"status,omitempty"`
+	Status GameRuntimeStatus `json:"status,omitzero"`
 }
 
 // GameRuntimeList is a list of games.

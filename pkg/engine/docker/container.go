@@ -1,0 +1,118 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+// List is one call, and takes no container's lock.
+func (c *Client) List(ctx context.Context, installation string) ([]engine.Container, error) {
+	summaries, err := c.sdk.ContainerList(ctx, container.ListOptions{All: true, Filters: ours(installation)})
+	if err != nil {
+		return nil, classify("list containers", err)
+	}
+	containers := make([]engine.Container, 0, len(summaries))
+	for _, s := range summaries {
+		containers = append(containers, fromSummary(s))
+	}
+	return containers, nil
+}
+
+func ours(installation string) filters.Args {
+	return filters.NewArgs(filters.Arg("label", v1alpha1.LabelInstallation+"="+installation))
+}
+
+// Inspect takes the container's lock: one that hangs hangs this call.
+func (c *Client) Inspect(ctx context.Context, idOrName string) (engine.Container, error) {
+	found, err := c.sdk.ContainerInspect(ctx, idOrName)
+	if err != nil {
+		return engine.Container{}, classify("inspect container "+short(idOrName), err)
+	}
+	return fromInspect(found), nil
+}
+
+// Create makes a container with the security defaults.
+func (c *Client) Create(ctx context.Context, spec engine.ContainerSpec) (string, error) {
+	op := "create container " + spec.Name
+	config, host, net, err := toConfig(spec)
+	if err != nil {
+		return "", &engine.Error{Op: op, Kind: engine.Invalid, Err: err}
+	}
+	created, err := c.sdk.ContainerCreate(ctx, config, host, net, nil, spec.Name)
+	if isConflict(err) {
+		return "", &engine.Error{Op: op, Kind: engine.NameConflict, Err: clean(err)}
+	}
+	if err != nil {
+		return "", classify(op, err)
+	}
+	return created.ID, nil
+}
+
+// Start starts a container. What the engine says against it, beside that it is
+// gone, is about the container: its port, its mount or its program.
+func (c *Client) Start(ctx context.Context, id string) error {
+	err := c.sdk.ContainerStart(ctx, id, container.StartOptions{})
+	if err == nil {
+		return nil
+	}
+	failure := classify("start container "+short(id), err)
+	if kind := engine.KindOf(failure); kind == engine.Failed || kind == engine.Invalid {
+		failure.Kind = engine.StartFailed
+		if portTaken(err) {
+			failure.Kind = engine.PortConflict
+		}
+	}
+	return failure
+}
+
+// Stop sends the signal, and SIGKILL after the grace period. An engine before
+// API 1.42 sends the signal that the container was created with.
+func (c *Client) Stop(ctx context.Context, id, signal string, grace time.Duration) error {
+	seconds := int(math.Ceil(grace.Seconds()))
+	err := c.sdk.ContainerStop(ctx, id, container.StopOptions{Signal: signal, Timeout: &seconds})
+	return unlessGone(classify("stop container "+short(id), err))
+}
+
+// Remove deletes a container, running or not, and its anonymous volumes.
+func (c *Client) Remove(ctx context.Context, id string) error {
+	err := c.sdk.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	if isConflict(err) && strings.Contains(err.Error(), "already in progress") {
+		return nil
+	}
+	return unlessGone(classify("remove container "+short(id), err))
+}
+
+// UpdateResources changes the limits in place.
+func (c *Client) UpdateResources(ctx context.Context, id string, resources engine.Resources) error {
+	_, err := c.sdk.ContainerUpdate(ctx, id, container.UpdateConfig{Resources: toResources(resources)})
+	if err != nil {
+		return classify("update resources of container "+short(id), err)
+	}
+	return nil
+}
+
+// unlessGone takes a container that is not there for one that was dealt with.
+func unlessGone(failure *engine.Error) error {
+	if failure == nil || failure.Kind == engine.NotFound {
+		return nil
+	}
+	return failure
+}
+
+func short(id string) string {
+	if len(id) == 64 { // a full id; names are not cut
+		return id[:12]
+	}
+	return id
+}
+
+var errNoSpec = errors.New("a container needs a name, an image and a network")

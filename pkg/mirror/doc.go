@@ -1,0 +1,20 @@
+// Package mirror keeps the picture of the engine's containers that decisions
+// are made from. It takes an engine.Reader: by its type it cannot change
+// anything.
+//
+// Authority. A list is truth, an event is a hint. An event sets no fact: it
+// marks one container dirty, and an inspect tells what became of it. What only
+// a list found out is counted (events_missed_total), and comes to the same.
+//
+// Flow. Run subscribes to the events first and lists second, so that nothing
+// falls between; a container that the list shows as new or changed is inspected
+// by a bounded number of workers. It lists again at every reconnect and every
+// five minutes, with jitter. Reconnecting asks for the events since the last
+// one, less an overlap; a repeated event costs one inspect.
+//
+// Failure. An inspect has its own deadline: a container that hangs stays as the
+// list told it (Inspected is false), is asked again with a growing delay, and
+// delays nobody else. An engine that does not answer leaves the picture as it
+// is, unknown and not dead; Fleet says so until a list succeeds. Two answers
+// about one container that overlap are ordered by when they were asked for.
+package mirror

@@ -78,7 +78,7 @@ func (s *Store) Stats(ctx context.Context) (storage.Stats, error) {
 	}
 	var stats storage.Stats
 	keys := below(prefix)
-	err = s.backend.pool.QueryRow(ctx, "SELECT count(*), coalesce(avg(octet_length(data)), 0)::bigint FROM objects WHERE key >= $1 AND key < $2", keys.from, keys.to).
+	err = s.backend.pool.QueryRow(ctx, "SELECT count(*), coalesce(sum(octet_length(data)) / nullif(count(*), 0), 0)::bigint FROM objects WHERE key >= $1 AND key < $2", keys.from, keys.to).
 		Scan(&stats.ObjectCount, &stats.EstimatedAverageObjectSizeBytes)
 	if err != nil {
 		return storage.Stats{}, classify("counting", prefix, err)

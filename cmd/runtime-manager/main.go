@@ -1,0 +1,108 @@
+// Command runtime-manager keeps the containers of declared games as their
+// records say, and serves those records as a Kubernetes API.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/term"
+
+	"galaxy.io/runtime-manager/pkg/app"
+)
+
+// version is set by the linker.
+var version = "v0.0.0-dev"
+
+func main() {
+	// The first signal asks for an orderly end, the second one kills.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "runtime-manager:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "runtime-manager",
+		Short:         "Runs game engine containers as declared, behind a Kubernetes API",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(serveCommand(), migrateCommand(), versionCommand())
+	return root
+}
+
+func serveCommand() *cobra.Command {
+	config := app.DefaultConfig()
+	config.Version = version
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the manager until it is told to stop; games keep running",
+		Long: "Run the manager until it is told to stop; games keep running.\n\n" +
+			"Each flag has an environment variable: " + app.EnvironmentPrefix + "DATA_DIR is --data-dir.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := app.FromEnvironment(cmd.Flags(), os.LookupEnv); err != nil {
+				return err
+			}
+			log, err := app.NewLogger(config)
+			if err != nil {
+				return err
+			}
+			app.LogLibraries(log)
+			manager, err := app.New(config, log)
+			if err != nil {
+				return err
+			}
+			return manager.Run(cmd.Context())
+		},
+	}
+	addFlags(cmd, config.Flags())
+	return cmd
+}
+
+// addFlags adds flags to a command, whose help shows them by group.
+func addFlags(cmd *cobra.Command, groups cliflag.NamedFlagSets) {
+	for _, set := range groups.FlagSets {
+		cmd.Flags().AddFlagSet(set)
+	}
+	width, _, _ := term.TerminalSize(cmd.OutOrStdout())
+	cliflag.SetUsageAndHelpFunc(cmd, groups, width)
+}
+
+func migrateCommand() *cobra.Command {
+	var url string
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the tables of a PostgreSQL database up to date",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := app.FromEnvironment(cmd.Flags(), os.LookupEnv); err != nil {
+				return err
+			}
+			return app.Migrate(cmd.Context(), url)
+		},
+	}
+	cmd.Flags().StringVar(&url, "database-url", "", "postgres:// URL of the database")
+	return cmd
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintf(cmd.OutOrStdout(), "runtime-manager %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		},
+	}
+}

@@ -1,0 +1,168 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"galaxy.io/runtime-manager/pkg/engine"
+	"galaxy.io/runtime-manager/pkg/plan"
+)
+
+// Deadlines of engine calls. A call that exceeds its own has an unknown
+// outcome, which the next list completes.
+const (
+	inspectTimeout = 10 * time.Second
+	changeTimeout  = time.Minute
+	pullTimeout    = 15 * time.Minute
+	// stopMargin is what a stop may take beyond its grace period.
+	stopMargin = 30 * time.Second
+)
+
+// act does the next action. Slow ones go on beside the queue: they have acted,
+// but have no outcome yet.
+func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next plan.Action) (acted bool, outcome *plan.Outcome) {
+	game := plan.GameOf(in.Record)
+	var do func(context.Context) error
+	switch a := next.(type) {
+	case nil, plan.Wait:
+		return false, nil
+	case plan.PullImage:
+		r.work.begin(game, a, pullTimeout, func(ctx context.Context) error { return r.pull(ctx, game, a) })
+		return true, nil
+	case plan.StopContainer:
+		r.work.begin(game, a, a.Grace+stopMargin, func(ctx context.Context) error { return r.stop(ctx, a) })
+		return true, nil
+	case plan.CreateContainer:
+		do = func(ctx context.Context) error { return r.create(ctx, in, a) }
+	case plan.StartContainer:
+		do = func(ctx context.Context) error { return r.start(ctx, a) }
+	case plan.RemoveContainer:
+		do = func(ctx context.Context) error { return r.remove(ctx, a) }
+	case plan.UpdateResources:
+		do = func(ctx context.Context) error { return r.update(ctx, a) }
+	case plan.RemoveState:
+		do = func(context.Context) error { return r.states.remove(game) }
+	default:
+		panic(fmt.Sprintf("controllers: unknown action %T", next))
+	}
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	return true, &plan.Outcome{Action: next, Err: do(ctx)}
+}
+
+func (r *GameRuntimeReconciler) pull(ctx context.Context, game engine.GameID, a plan.PullImage) error {
+	if err := r.engine.PullImage(ctx, a.Ref); err != nil {
+		return err
+	}
+	r.pulled.Store(game, a.Ref)
+	return nil
+}
+
+// create makes the container. A name in use and a call whose answer never came
+// are the same question: who has the name now? If it is this very game, an
+// earlier call of ours made it.
+func (r *GameRuntimeReconciler) create(ctx context.Context, in plan.Input, a plan.CreateContainer) error {
+	game := plan.GameOf(in.Record)
+	if err := r.states.ensure(game, a.Spec.User, in.Image.User); err != nil {
+		return err
+	}
+	if err := r.network.ensure(ctx, r.engine, r.settings); err != nil {
+		return err
+	}
+	id, err := r.engine.Create(ctx, a.Spec)
+	switch engine.KindOf(err) {
+	case "":
+	case engine.NameConflict, engine.Timeout:
+		if id, err = r.holder(ctx, game, a.Spec.Name, err); err != nil {
+			return err
+		}
+	default:
+		r.network.doubt()
+		return err
+	}
+	r.pulled.Delete(game)
+	return r.see(ctx, id)
+}
+
+// holder returns the id of this game's own container of that name, or the error
+// that led here, completed by who has the name.
+func (r *GameRuntimeReconciler) holder(ctx context.Context, game engine.GameID, name string, cause error) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inspectTimeout)
+	defer cancel()
+	c, err := r.engine.Inspect(ctx, name)
+	if err != nil {
+		return "", cause
+	}
+	if c.Installation != r.settings.Installation || c.Game != game {
+		return "", &engine.Error{
+			Op: "create container " + name, Kind: engine.NameConflict,
+			Err: fmt.Errorf("container %.12s of image %s, which is not ours, has the name", c.ID, c.Image),
+		}
+	}
+	return c.ID, nil
+}
+
+func (r *GameRuntimeReconciler) start(ctx context.Context, a plan.StartContainer) error {
+	err := r.engine.Start(ctx, a.ID)
+	if err != nil {
+		r.network.doubt()
+		r.look(ctx, a.ID)
+		return err
+	}
+	return r.see(ctx, a.ID)
+}
+
+func (r *GameRuntimeReconciler) stop(ctx context.Context, a plan.StopContainer) error {
+	if err := r.engine.Stop(ctx, a.ID, a.Signal, a.Grace); err != nil {
+		r.look(ctx, a.ID)
+		return err
+	}
+	return r.see(ctx, a.ID)
+}
+
+func (r *GameRuntimeReconciler) remove(ctx context.Context, a plan.RemoveContainer) error {
+	if err := r.engine.Remove(ctx, a.ID); err != nil {
+		r.look(ctx, a.ID)
+		return err
+	}
+	return r.see(ctx, a.ID)
+}
+
+func (r *GameRuntimeReconciler) update(ctx context.Context, a plan.UpdateResources) error {
+	if err := r.engine.UpdateResources(ctx, a.ID, a.Resources); err != nil {
+		return err
+	}
+	return r.see(ctx, a.ID)
+}
+
+// see brings our own effect into the picture, so that the next pass sees it.
+func (r *GameRuntimeReconciler) see(ctx context.Context, id string) error {
+	return r.mirror.Refresh(ctx, id)
+}
+
+// look tries to bring the effect of a call that failed into the picture; the
+// failure of the call is what is told.
+func (r *GameRuntimeReconciler) look(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inspectTimeout)
+	defer cancel()
+	_ = r.mirror.Refresh(ctx, id) // the event stream or the next list will tell
+}
+
+// network remembers that the installation's network is there, until a failure
+// puts that in doubt.
+type network struct{ there atomic.Bool }
+
+func (n *network) ensure(ctx context.Context, e engine.Engine, settings plan.Settings) error {
+	if n.there.Load() {
+		return nil
+	}
+	if err := e.EnsureNetwork(ctx, settings.Network, settings.Installation); err != nil {
+		return err
+	}
+	n.there.Store(true)
+	return nil
+}
+
+func (n *network) doubt() { n.there.Store(false) }

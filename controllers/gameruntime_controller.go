@@ -1,0 +1,257 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+	"galaxy.io/runtime-manager/pkg/mirror"
+	"galaxy.io/runtime-manager/pkg/plan"
+	"galaxy.io/runtime-manager/pkg/probe"
+)
+
+// backstop is when a record that waits for a source is looked at again even if
+// no source wakes it.
+const backstop = time.Minute
+
+// GameRuntimeReconciler drives one game at a time toward its record: fetch,
+// observe, plan, act, report. It is the only code that calls an engine's verbs.
+type GameRuntimeReconciler struct {
+	client   client.Client
+	live     client.Reader
+	engine   engine.Engine
+	mirror   *mirror.Mirror
+	prober   *probe.Prober
+	recorder events.EventRecorder
+	settings plan.Settings
+	clock    clock.PassiveClock
+	log      logr.Logger
+
+	states  states
+	work    *workshop
+	network network
+	// written holds the resource version of our last write to each record.
+	written sync.Map
+	// pulled holds the image pulled for each game's next container.
+	pulled sync.Map
+}
+
+// +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/finalizers,verbs=update
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
+
+// Reconcile takes passes at one record until nothing can be done now. An error
+// is a failure of our own store; the engine's failures are outcomes, and their
+// back-off stands in the record's status.
+func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	record, err := r.fetch(ctx, request.NamespacedName)
+	if apierrors.IsNotFound(err) {
+		r.forget(request.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if err == nil {
+		err = r.claim(ctx, record)
+	}
+	for err == nil {
+		if !controllerutil.ContainsFinalizer(record, v1alpha1.FinalizerEngine) {
+			return ctrl.Result{}, nil
+		}
+		var next plan.Action
+		if next, err = r.pass(ctx, record); err != nil {
+			break
+		}
+		if wait, waits := next.(plan.Wait); waits {
+			return ctrl.Result{RequeueAfter: r.until(wait)}, nil
+		}
+		if next == nil {
+			return ctrl.Result{}, nil
+		}
+	}
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		// Somebody wrote first: the watch brings the newer record.
+		return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
+	}
+	return ctrl.Result{}, err
+}
+
+// pass is one round: at most one action, then one report. It returns what
+// comes next.
+func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameRuntime) (plan.Action, error) {
+	last := r.work.take(plan.GameOf(record))
+	in := r.observe(ctx, record, last)
+	p := plan.For(in)
+	if last == nil { // what ended beside the queue is reported before anything new is begun
+		if acted, outcome := r.act(ctx, in, p.Next()); acted {
+			in = r.observe(ctx, record, outcome)
+			p = plan.For(in)
+		}
+	}
+	if !record.DeletionTimestamp.IsZero() && p.InSync() {
+		return nil, r.release(ctx, record)
+	}
+	return p.Next(), r.report(ctx, record, plan.Status(in, p))
+}
+
+// fetch reads the record from the cache, or live while the cache has not
+// caught up with our own last write.
+func (r *GameRuntimeReconciler) fetch(ctx context.Context, name types.NamespacedName) (*v1alpha1.GameRuntime, error) {
+	record := &v1alpha1.GameRuntime{}
+	if err := r.client.Get(ctx, name, record); err != nil {
+		return nil, err
+	}
+	ours, ok := r.written.Load(name)
+	if !ok {
+		return record, nil
+	}
+	order, err := resourceversion.CompareResourceVersion(record.ResourceVersion, ours.(string))
+	if err != nil || order >= 0 {
+		return record, nil
+	}
+	return record, r.live.Get(ctx, name, record)
+}
+
+// observe gathers what the decision rests on. All of it is in memory, but for
+// what only a game without a container, or a record being deleted, asks.
+func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.GameRuntime, last *plan.Outcome) plan.Input {
+	game := plan.GameOf(record)
+	in := plan.Input{
+		Record: record, View: r.mirror.View(game), Fleet: r.mirror.Fleet(),
+		InHand: r.work.inHand(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
+	}
+	in.Health = r.probe(record, in.View)
+	deleting := !record.DeletionTimestamp.IsZero()
+	if deleting {
+		in.StateExists = r.states.exists(game)
+	}
+	if in.Fleet.Reachable && in.View.Seen && len(in.View.Containers) == 0 && !deleting && record.Spec.State == v1alpha1.StateRunning {
+		in.Image = r.image(ctx, record)
+	}
+	return in
+}
+
+// image looks up the game image. A look-up that fails is not the place to say
+// so: the create that follows meets the same trouble, and its outcome tells.
+func (r *GameRuntimeReconciler) image(ctx context.Context, record *v1alpha1.GameRuntime) plan.Image {
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	ref := record.Spec.Image
+	found, err := r.engine.InspectImage(ctx, ref)
+	pulled, _ := r.pulled.Load(plan.GameOf(record))
+	return plan.Image{
+		Present: engine.KindOf(err) != engine.NotFound,
+		Pulled:  pulled == ref,
+		User:    found.User,
+	}
+}
+
+// probe keeps the prober on the running container and returns its verdicts.
+func (r *GameRuntimeReconciler) probe(record *v1alpha1.GameRuntime, view engine.View) []v1alpha1.ProbeStatus {
+	name := client.ObjectKeyFromObject(record)
+	for _, c := range view.Containers {
+		if c.State != engine.StateRunning || !c.Inspected || c.IP == "" || r.work.stopping(plan.GameOf(record)) {
+			continue
+		}
+		instance := c.ID + "@" + c.StartedAt.UTC().Format(time.RFC3339Nano)
+		r.prober.Watch(probe.Target{
+			Game: name, Instance: instance, Address: c.IP, StartedAt: c.StartedAt, Probes: record.Spec.Probes,
+		})
+		return r.prober.Results(name, instance)
+	}
+	r.prober.Forget(name)
+	return nil
+}
+
+// report writes the status, and tells of what changed once that is stored.
+func (r *GameRuntimeReconciler) report(ctx context.Context, record *v1alpha1.GameRuntime, status v1alpha1.GameRuntimeStatus) error {
+	if equality.Semantic.DeepEqual(record.Status, status) {
+		return nil
+	}
+	before := record.DeepCopy()
+	record.Status = status
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Status().Patch(ctx, record, patch); err != nil {
+		return fmt.Errorf("writing status: %w", err)
+	}
+	r.wrote(record)
+	for _, note := range plan.Story(before.Status, status) {
+		r.recorder.Eventf(record, nil, note.Type, note.Reason, note.Reason, "%s", shorten(note.Message))
+		r.log.Info(note.Reason, "game", plan.GameOf(record).String(), "message", note.Message)
+	}
+	return nil
+}
+
+// claim puts our finalizer on a record, so that its container cannot outlive it.
+func (r *GameRuntimeReconciler) claim(ctx context.Context, record *v1alpha1.GameRuntime) error {
+	if !record.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	before := record.DeepCopy()
+	if !controllerutil.AddFinalizer(record, v1alpha1.FinalizerEngine) {
+		return nil
+	}
+	return r.patchFinalizers(ctx, record, before)
+}
+
+// release lets a record go whose game left nothing on the engine.
+func (r *GameRuntimeReconciler) release(ctx context.Context, record *v1alpha1.GameRuntime) error {
+	before := record.DeepCopy()
+	controllerutil.RemoveFinalizer(record, v1alpha1.FinalizerEngine)
+	if err := r.patchFinalizers(ctx, record, before); err != nil {
+		return err
+	}
+	r.log.Info("Released", "game", plan.GameOf(record).String())
+	return nil
+}
+
+func (r *GameRuntimeReconciler) patchFinalizers(ctx context.Context, record, before *v1alpha1.GameRuntime) error {
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Patch(ctx, record, patch); err != nil {
+		return fmt.Errorf("writing finalizers: %w", err)
+	}
+	r.wrote(record)
+	return nil
+}
+
+func (r *GameRuntimeReconciler) wrote(record *v1alpha1.GameRuntime) {
+	r.written.Store(client.ObjectKeyFromObject(record), record.ResourceVersion)
+}
+
+func (r *GameRuntimeReconciler) forget(name types.NamespacedName) {
+	r.written.Delete(name)
+	r.pulled.Delete(engine.GameID(name))
+	r.work.abandon(engine.GameID(name))
+	r.prober.Forget(name)
+}
+
+func (r *GameRuntimeReconciler) until(wait plan.Wait) time.Duration {
+	if wait.Until.IsZero() {
+		return backstop
+	}
+	return max(wait.Until.Sub(r.clock.Now()), time.Millisecond)
+}
+
+// shorten keeps a note within what an Event may hold (1024 bytes).
+func shorten(message string) string {
+	const limit = 1000
+	if len(message) <= limit {
+		return message
+	}
+	return message[:limit] + "…"
+}

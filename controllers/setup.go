@@ -1,0 +1,86 @@
+// Package controllers holds the loop: it brings records and the engine
+// together. Setup lists everything that runs in it.
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+	"galaxy.io/runtime-manager/pkg/mirror"
+	"galaxy.io/runtime-manager/pkg/plan"
+	"galaxy.io/runtime-manager/pkg/probe"
+)
+
+// Options are what the loop needs.
+type Options struct {
+	Engine   engine.Engine
+	Settings plan.Settings
+	// Concurrency is how many games are worked on at once.
+	Concurrency int
+}
+
+// Setup adds the loop and its sources to a manager, and returns the picture
+// that it works from.
+func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
+	log := mgr.GetLogger()
+	feeds := &sources{records: mgr.GetClient()}
+	picture := mirror.New(mirror.Options{
+		Reader: options.Engine, Installation: options.Settings.Installation, Log: log.WithName("mirror"),
+		OnChange: feeds.gameChanged, OnFleet: feeds.engineChanged,
+	})
+	prober := probe.New(probe.Options{Log: log.WithName("probe"), OnChange: feeds.probeChanged})
+	work := newWorkshop(clock.RealClock{}, feeds.gameChanged)
+	reconciler := &GameRuntimeReconciler{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
+		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
+		log: log.WithName("game"), states: states{root: options.Settings.StateRoot}, work: work,
+	}
+	for name, runnable := range map[string]manager.Runnable{
+		"mirror":   onEveryReplica{picture.Run}, // a standby's picture is warm
+		"prober":   manager.RunnableFunc(prober.Run),
+		"workshop": work,
+	} {
+		if err := mgr.Add(runnable); err != nil {
+			return nil, fmt.Errorf("adding the %s: %w", name, err)
+		}
+	}
+	for _, c := range picture.Collectors() {
+		metrics.Registry.Unregister(c) // the last one in a process that ran another before
+		if err := metrics.Registry.Register(c); err != nil {
+			return nil, fmt.Errorf("registering the mirror's metrics: %w", err)
+		}
+	}
+	err := ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.GameRuntime{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(feeds).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: options.Concurrency,
+			SkipNameValidation:      ptr.To(true), // a process may run one manager after another
+		}).
+		Complete(reconciler)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the controller of game runtimes: %w", err)
+	}
+	return picture, nil
+}
+
+// onEveryReplica runs whether this replica leads or not.
+type onEveryReplica struct {
+	run func(context.Context) error
+}
+
+func (o onEveryReplica) Start(ctx context.Context) error { return o.run(ctx) }
+
+// NeedLeaderElection tells the manager not to wait for the lead.
+func (onEveryReplica) NeedLeaderElection() bool { return false }

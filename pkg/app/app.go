@@ -1,0 +1,82 @@
+// Package app composes the manager: configuration to parts, and the order in
+// which they start and stop.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+
+	"github.com/go-logr/logr"
+
+	"galaxy.io/runtime-manager/pkg/engine/docker"
+	"galaxy.io/runtime-manager/pkg/mirror"
+	"galaxy.io/runtime-manager/pkg/postgres"
+)
+
+// App is a manager that can be run once.
+type App struct {
+	config   Config
+	log      logr.Logger
+	dir      *dataDir
+	listener net.Listener
+	engine   *docker.Client
+
+	mirror     atomic.Pointer[mirror.Mirror]
+	kubeconfig chan string
+}
+
+// New checks the configuration and takes what must be ours alone: the data
+// directory and the API's address.
+func New(config Config, log logr.Logger) (*App, error) {
+	config, err := config.complete()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := docker.New(docker.Options{Host: config.DockerHost})
+	if err != nil {
+		return nil, fmt.Errorf("--docker-host: %w", err)
+	}
+	dir, err := openDataDir(config.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", config.APIAddress)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--api-address: %w", err), dir.close())
+	}
+	return &App{
+		config: config, log: log, dir: dir, listener: listener, engine: engine,
+		kubeconfig: make(chan string, 1),
+	}, nil
+}
+
+// Kubeconfig yields the path of the administrator's kubeconfig once the API serves.
+func (a *App) Kubeconfig() <-chan string { return a.kubeconfig }
+
+// engineAnswers is the engine's part of /readyz.
+func (a *App) engineAnswers(context.Context) error {
+	picture := a.mirror.Load()
+	if picture == nil {
+		return errors.New("not asked yet")
+	}
+	if fleet := picture.Fleet(); !fleet.Reachable {
+		return fmt.Errorf("not reachable: %s", fleet.Reason)
+	}
+	return nil
+}
+
+// Migrate brings the tables of a database up to date.
+func Migrate(ctx context.Context, url string) error {
+	if url == "" {
+		return errors.New("--database-url must name a database; the embedded one is migrated by serve")
+	}
+	pool, err := postgres.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return postgres.Migrate(ctx, pool)
+}

@@ -1,0 +1,123 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+	cliflag "k8s.io/component-base/cli/flag"
+)
+
+// Config is what a running manager is told. Its zero value is not usable:
+// DefaultConfig is.
+type Config struct {
+	// DataDir holds all that the manager writes.
+	DataDir string
+	// APIAddress is where the Kubernetes API is served, over TLS.
+	APIAddress string
+	// MetricsAddress is where Prometheus metrics are served; "0" is nowhere.
+	MetricsAddress string
+	// DatabaseURL is a PostgreSQL to use; empty runs a child in DataDir.
+	DatabaseURL string
+	// DockerHost is the engine's address; empty is what the docker command
+	// would use.
+	DockerHost string
+	// StateRoot holds the games' state directories; empty is games in DataDir.
+	StateRoot string
+	// Concurrency is how many games are worked on at once.
+	Concurrency int
+	// LogFormat is console or json, LogLevel debug, info or error.
+	LogFormat string
+	LogLevel  string
+	// Version is the build that clients are told.
+	Version string
+}
+
+// DefaultConfig needs nothing but a container engine and PostgreSQL's programs.
+func DefaultConfig() Config {
+	dir := ".runtime-manager"
+	if home, err := os.UserHomeDir(); err == nil {
+		dir = filepath.Join(home, dir)
+	}
+	return Config{
+		DataDir:        dir,
+		APIAddress:     "127.0.0.1:7443",
+		MetricsAddress: "127.0.0.1:7081",
+		Concurrency:    8,
+		LogFormat:      "console",
+		LogLevel:       "info",
+	}
+}
+
+// Flags returns the flags that fill the configuration, by group.
+func (c *Config) Flags() cliflag.NamedFlagSets {
+	var groups cliflag.NamedFlagSets
+	api := groups.FlagSet("api")
+	api.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for all that the manager writes: kubeconfig, pki, postgres, games")
+	api.StringVar(&c.APIAddress, "api-address", c.APIAddress, "host:port where the Kubernetes API is served, over TLS")
+	store := groups.FlagSet("store")
+	store.StringVar(&c.DatabaseURL, "database-url", c.DatabaseURL, "postgres:// URL of a server to use; a child server in the data directory if empty")
+	engine := groups.FlagSet("engine")
+	engine.StringVar(&c.DockerHost, "docker-host", c.DockerHost, "address of the Docker engine, such as unix:///var/run/docker.sock; DOCKER_HOST or the local socket if empty")
+	engine.StringVar(&c.StateRoot, "state-root", c.StateRoot, "directory of the games' state directories; games in the data directory if empty")
+	reconcile := groups.FlagSet("reconcile")
+	reconcile.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "how many games are worked on at once")
+	telemetry := groups.FlagSet("telemetry")
+	telemetry.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served; 0 turns them off")
+	telemetry.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
+	telemetry.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info or error")
+	return groups
+}
+
+// EnvironmentPrefix begins the variable of each flag: RTM_DATA_DIR is --data-dir.
+const EnvironmentPrefix = "RTM_"
+
+// FromEnvironment sets each flag that the command line left alone from its
+// environment variable.
+func FromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var first error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := EnvironmentPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := lookup(name)
+		if !ok || f.Changed || first != nil {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			first = fmt.Errorf("%s: %w", name, err)
+		}
+	})
+	return first
+}
+
+// complete checks the configuration and derives what it leaves out.
+func (c Config) complete() (Config, error) {
+	if c.DataDir == "" {
+		return c, fmt.Errorf("--data-dir must not be empty")
+	}
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return c, fmt.Errorf("--data-dir: %w", err)
+	}
+	c.DataDir = dir
+	if c.StateRoot == "" {
+		c.StateRoot = filepath.Join(dir, "games")
+	}
+	if c.StateRoot, err = filepath.Abs(c.StateRoot); err != nil {
+		return c, fmt.Errorf("--state-root: %w", err)
+	}
+	if _, _, err := net.SplitHostPort(c.APIAddress); err != nil {
+		return c, fmt.Errorf("--api-address: %w", err)
+	}
+	if c.MetricsAddress != "0" {
+		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
+			return c, fmt.Errorf("--metrics-address: %w", err)
+		}
+	}
+	if c.Concurrency < 1 {
+		return c, fmt.Errorf("--concurrency: must be at least 1, is %d", c.Concurrency)
+	}
+	return c, nil
+}

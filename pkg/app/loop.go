@@ -1,0 +1,137 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/controllers"
+	"galaxy.io/runtime-manager/pkg/plan"
+)
+
+// The lead is a Lease in the namespace default: one manager on a database acts,
+// however many serve the API.
+const (
+	leaseName     = "runtime-manager"
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+	// loopStopTimeout is what the actions in hand may take once we are asked to stop.
+	loopStopTimeout = 30 * time.Second
+)
+
+// runLoop runs the controllers against an API until ctx ends.
+func (a *App) runLoop(ctx context.Context, api *rest.Config) error {
+	settings, err := a.settings(ctx, api)
+	if err != nil {
+		return err
+	}
+	lease, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, metav1.NamespaceDefault, leaseName,
+		resourcelock.ResourceLockConfig{Identity: identity(a.config.DataDir)}, api, renewDeadline)
+	if err != nil {
+		return fmt.Errorf("preparing the lease: %w", err)
+	}
+	stopTimeout := loopStopTimeout
+	manager, err := ctrl.NewManager(api, ctrl.Options{
+		Scheme:  newScheme(),
+		Logger:  a.log,
+		Metrics: metricsserver.Options{BindAddress: a.config.MetricsAddress},
+
+		LeaderElection:                      true,
+		LeaderElectionResourceLockInterface: lease,
+		LeaderElectionReleaseOnCancel:       true,
+		LeaseDuration:                       ptr.To(leaseDuration),
+		RenewDeadline:                       ptr.To(renewDeadline),
+		RetryPeriod:                         ptr.To(retryPeriod),
+		GracefulShutdownTimeout:             &stopTimeout,
+	})
+	if err != nil {
+		return fmt.Errorf("preparing the controllers: %w", err)
+	}
+	picture, err := controllers.Setup(manager, controllers.Options{
+		Engine: a.engine, Settings: settings, Concurrency: a.config.Concurrency,
+	})
+	if err != nil {
+		return err
+	}
+	a.mirror.Store(picture)
+	if err := manager.Start(ctx); err != nil {
+		return fmt.Errorf("running the controllers: %w", err)
+	}
+	return nil
+}
+
+// settings reads who we are. The namespace default is always there and its uid
+// never changes: it names the installation, as kube-system's names a cluster.
+func (a *App) settings(ctx context.Context, api *rest.Config) (plan.Settings, error) {
+	direct, err := client.New(api, client.Options{Scheme: newScheme()})
+	if err != nil {
+		return plan.Settings{}, fmt.Errorf("preparing a client: %w", err)
+	}
+	var home corev1.Namespace
+	if err := direct.Get(ctx, client.ObjectKey{Name: metav1.NamespaceDefault}, &home); err != nil {
+		return plan.Settings{}, fmt.Errorf("reading the installation's id: %w", err)
+	}
+	installation := string(home.UID)
+	return plan.Settings{
+		Installation: installation,
+		Network:      plan.NetworkName(installation),
+		StateRoot:    a.config.StateRoot,
+		User:         gameUser(),
+	}, nil
+}
+
+// gameUser runs games as the manager's own user, unless that is root: nobody
+// else could give them a state directory that they may write.
+func gameUser() string {
+	if os.Getuid() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())
+}
+
+// identity is this manager's name in the lease. It is the same after a crash,
+// so that the successor need not wait for its own lease to run out; the lock on
+// the data directory keeps it from being two processes.
+func identity(dataDir string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	sum := sha256.Sum256([]byte(dataDir))
+	return host + "_" + hex.EncodeToString(sum[:4])
+}
+
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err) // the types are ours and upstream's: a programming error
+		}
+	}
+	return scheme
+}
+
+// LogLibraries sends what the libraries log to our log. What Kubernetes' say at
+// their chattiest level is for debugging here.
+func LogLibraries(log logr.Logger) {
+	ctrl.SetLogger(log)
+	klog.SetLogger(log.WithName("kubernetes").V(1))
+}

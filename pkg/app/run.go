@@ -1,0 +1,130 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apiserver/pkg/server/healthz"
+
+	"galaxy.io/runtime-manager/config"
+	"galaxy.io/runtime-manager/pkg/apiserver"
+	"galaxy.io/runtime-manager/pkg/postgres"
+	"galaxy.io/runtime-manager/pkg/store"
+)
+
+// databaseStopTimeout is what the embedded PostgreSQL may take for its shutdown.
+const databaseStopTimeout = 15 * time.Second
+
+// Run starts the parts from the ground up, PostgreSQL, store, API, loop, and
+// stops them in the opposite order when ctx ends or a part fails. Containers
+// keep running.
+func (a *App) Run(ctx context.Context) (err error) {
+	defer func() {
+		err = errors.Join(err, a.dir.close())
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // we were asked to stop while still starting
+		}
+	}()
+	defer a.engine.Close()
+	defer a.listener.Close()
+
+	database, err := a.openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.close()) }()
+
+	if err := postgres.Migrate(ctx, database.pool); err != nil {
+		return err
+	}
+	backend, err := store.Open(ctx, store.Options{Pool: database.pool, Log: a.log.WithName("store")})
+	if err != nil {
+		return err
+	}
+	defer backend.Close()
+
+	server, err := apiserver.New(apiserver.Options{
+		Store: backend, Dir: a.config.DataDir, Listener: a.listener, CRDs: config.CRDs,
+		Checks:  []healthz.HealthChecker{apiserver.Check("engine", a.engineAnswers)},
+		Version: a.config.Version, Log: a.log.WithName("api"),
+	})
+	if err != nil {
+		return err
+	}
+	return a.serve(ctx, server, database)
+}
+
+// serve runs the API and, on top of it, the loop. The loop ends first: it
+// gives the lead back through the API.
+func (a *App) serve(ctx context.Context, server *apiserver.Server, database *database) error {
+	apiCtx, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAPI()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(apiCtx) })
+	group.Go(func() error { return database.watch(ctx) })
+	group.Go(func() error {
+		defer stopAPI()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-server.Ready():
+		}
+		a.kubeconfig <- server.Kubeconfig()
+		return a.runLoop(ctx, server.ClientConfig())
+	})
+	return group.Wait()
+}
+
+// database is the PostgreSQL in use, and its child process if we run it.
+type database struct {
+	pool     *pgxpool.Pool
+	embedded *postgres.Embedded
+}
+
+func (a *App) openDatabase(ctx context.Context) (*database, error) {
+	d, url := &database{}, a.config.DatabaseURL
+	if url == "" {
+		embedded, err := postgres.StartEmbedded(ctx, postgres.EmbeddedOptions{
+			Dir: filepath.Join(a.config.DataDir, "postgres"), Log: a.log.WithName("postgres"),
+		})
+		if err != nil {
+			return nil, err
+		}
+		d.embedded, url = embedded, embedded.URL()
+	}
+	var err error
+	if d.pool, err = postgres.Open(ctx, url); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// watch returns when the child process ended without being asked to.
+func (d *database) watch(ctx context.Context) error {
+	if d.embedded == nil {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.embedded.Exited():
+		return fmt.Errorf("the embedded PostgreSQL ended by itself; its log tells why")
+	}
+}
+
+func (d *database) close() error {
+	if d.pool != nil {
+		d.pool.Close()
+	}
+	if d.embedded == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), databaseStopTimeout)
+	defer cancel()
+	return d.embedded.Stop(ctx)
+}

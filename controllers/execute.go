@@ -3,7 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"galaxy.io/runtime-manager/pkg/engine"
@@ -152,17 +152,27 @@ func (r *GameRuntimeReconciler) look(ctx context.Context, id string) {
 
 // network remembers that the installation's network is there, until a failure
 // puts that in doubt.
-type network struct{ there atomic.Bool }
+type network struct {
+	mu    sync.Mutex
+	there bool
+}
 
+// ensure lets one of many games that start together make it.
 func (n *network) ensure(ctx context.Context, e engine.Engine, settings plan.Settings) error {
-	if n.there.Load() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.there {
 		return nil
 	}
 	if err := e.EnsureNetwork(ctx, settings.Network, settings.Installation); err != nil {
 		return err
 	}
-	n.there.Store(true)
+	n.there = true
 	return nil
 }
 
-func (n *network) doubt() { n.there.Store(false) }
+func (n *network) doubt() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.there = false
+}

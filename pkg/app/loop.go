@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -129,9 +130,16 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// LogLibraries sends what the libraries log to our log. What Kubernetes' say at
-// their chattiest level is for debugging here.
+// LogLibraries sends what the libraries log to our log. What Kubernetes' say, and
+// what they call unhandled, such as a client that goes away in the middle of its
+// watch, is for debugging here.
 func LogLibraries(log logr.Logger) {
 	ctrl.SetLogger(log)
-	klog.SetLogger(log.WithName("kubernetes").V(1))
+	kubernetes := log.WithName("kubernetes").V(1)
+	klog.SetLogger(kubernetes)
+	utilruntime.ErrorHandlers = []utilruntime.ErrorHandler{
+		func(_ context.Context, err error, message string, keysAndValues ...any) {
+			kubernetes.Info(message, append(keysAndValues, "error", err)...)
+		},
+	}
 }

@@ -278,6 +278,9 @@ func (p *Prober) conclude(pr *probe, err error) bool {
 	}
 	name, kind, verdict, message := pr.game.target.Game, pr.tally.kind, pr.tally.verdict, pr.message
 	done := !current || pr.tally.final()
+	if changed && kind == v1alpha1.ProbeStartup && verdict == v1alpha1.VerdictSucceeding {
+		p.releaseLocked(pr.game)
+	}
 	p.mu.Unlock()
 	if changed {
 		p.options.Log.Info("probe verdict", "game", name.String(), "probe", kind, "verdict", verdict, "message", message)
@@ -286,6 +289,17 @@ func (p *Prober) conclude(pr *probe, err error) bool {
 		p.again(pr)
 	}
 	return changed
+}
+
+// releaseLocked lets the probes go that a startup probe held back.
+func (p *Prober) releaseLocked(g *game) {
+	for _, pr := range g.probes {
+		if pr.index >= 0 {
+			pr.due = p.options.Clock.Now()
+			heap.Fix(&p.queue, pr.index)
+		}
+	}
+	p.wake()
 }
 
 // again puts a probe back in the queue, a period from when it was last due.

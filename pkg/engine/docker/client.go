@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 
-	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
@@ -51,27 +49,6 @@ func (c *Client) Info(ctx context.Context) (engine.Info, error) {
 		return engine.Info{}, classify("ask the engine who it is", err)
 	}
 	return engine.Info{ID: info.ID, Name: info.Name, Version: info.ServerVersion}, nil
-}
-
-// EnsureNetwork makes the installation's bridge network if it is missing. An
-// engine checks that the name is unique, so of two that race one finds it made.
-func (c *Client) EnsureNetwork(ctx context.Context, name, installation string) error {
-	op := "make network " + name
-	_, err := c.sdk.NetworkInspect(ctx, name, network.InspectOptions{})
-	if err == nil {
-		return nil
-	}
-	if failure := classify(op, err); engine.KindOf(failure) != engine.NotFound {
-		return failure
-	}
-	_, err = c.sdk.NetworkCreate(ctx, name, network.CreateOptions{
-		Driver: "bridge",
-		Labels: map[string]string{v1alpha1.LabelInstallation: installation},
-	})
-	if err == nil || isConflict(err) {
-		return nil
-	}
-	return classify(op, err)
 }
 
 // errStreamEnded is what an orderly end of the event stream is: an engine that

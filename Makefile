@@ -1,0 +1,63 @@
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
+TOOL := go tool -modfile=hack/tools.mod
+GENERATED := api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml pkg/apiserver/openapi
+
+# What runs concurrently is tested under the race detector. The packages on the
+# API server's libraries are not: compiling those a second time takes minutes.
+RACE := ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe
+PLAIN := ./pkg/apiserver/... ./pkg/store
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: provision build ## Run the manager here with the sample games, until Ctrl-C
+	@hack/run.sh
+
+.PHONY: test
+test: provision image ## Unit, store and integration tests, on a real Docker engine and PostgreSQL
+	go vet -tags integration ./...
+	go test -race -tags integration $(RACE)
+	go test $(PLAIN)
+	go test -tags integration -timeout 20m ./pkg/app
+
+.PHONY: provision
+provision:
+	@hack/provision.sh
+
+.PHONY: build
+build: ## Build the manager into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/runtime-manager ./cmd/runtime-manager
+
+.PHONY: image
+image: ## Build the reference game into images, in two versions
+	@hack/image.sh 1.0.0 1.0.1
+
+.PHONY: generate
+generate: ## Generate deep copies, the CRD, the role and the OpenAPI definitions
+	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+	$(TOOL) controller-gen rbac:roleName=runtime-manager paths=./controllers/... output:rbac:dir=config/rbac
+	go generate ./pkg/apiserver/...
+
+.PHONY: verify
+verify: generate ## Fail if generated files or go.mod are not current
+	go mod tidy
+	git diff --exit-code -- $(GENERATED) go.mod go.sum
+
+.PHONY: lint
+lint: ## Run the linters
+	$(TOOL) golangci-lint run --build-tags integration ./...
+
+.PHONY: bench
+bench: provision image ## Measure bulk start against the engine's own floor
+	go test -tags integration -run '^$$' -bench . -benchtime 1x -timeout 30m ./pkg/app
+
+.PHONY: clean
+clean: ## Remove what make run left: containers, network, bin and .run with all game state
+	@hack/clean.sh

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// server answers for a game, and misbehaves on demand.
+type server struct {
+	game *game
+	exit func(code int)
+
+	mu         sync.Mutex
+	failHealth bool
+	failReady  bool
+	delay      time.Duration
+	hung       chan struct{} // closed when the game recovers; nil while it does not hang
+	leaked     [][]byte
+}
+
+func newServer(g *game) *server { return &server{game: g, exit: os.Exit} }
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", s.slowly(s.probe(func() bool { return !s.failHealth })))
+	mux.Handle("GET /readyz", s.slowly(s.probe(func() bool { return !s.failReady && !s.failHealth })))
+	mux.Handle("GET /api/v1/status", s.slowly(s.status))
+	mux.Handle("POST /api/v1/turn", s.slowly(s.turn))
+	mux.HandleFunc("POST /misbehave/{how}", s.misbehave)
+	return mux
+}
+
+// slowly delays an answer, for ever while the game hangs.
+func (s *server) slowly(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		delay, hung := s.delay, s.hung
+		s.mu.Unlock()
+		if hung != nil {
+			select {
+			case <-hung:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		select {
+		case <-time.After(delay):
+			next(w, r)
+		case <-r.Context().Done():
+		}
+	})
+}
+
+func (s *server) probe(ok func() bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !ok() {
+			http.Error(w, "not ok", http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+func (s *server) status(w http.ResponseWriter, _ *http.Request) { answer(w, s.game.status()) }
+
+func (s *server) turn(w http.ResponseWriter, _ *http.Request) {
+	now, err := s.game.advance()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	answer(w, now)
+}
+
+func answer(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		fmt.Fprintln(os.Stderr, "answering:", err)
+	}
+}
+
+// misbehave is for those who test what runs games: crash?code=, hang,
+// leak?mb=, fail-health, fail-ready, slow?ms=, and recover from all but the first.
+func (s *server) misbehave(w http.ResponseWriter, r *http.Request) {
+	number := func(name string, otherwise int) int {
+		if n, err := strconv.Atoi(r.FormValue(name)); err == nil {
+			return n
+		}
+		return otherwise
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.PathValue("how") {
+	case "crash":
+		fmt.Fprintln(os.Stderr, "crashing on demand")
+		s.exit(number("code", 1))
+	case "hang":
+		if s.hung == nil {
+			s.hung = make(chan struct{})
+		}
+	case "leak":
+		block := make([]byte, number("mb", 64)<<20)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1 // a page that was never written takes no memory
+		}
+		s.leaked = append(s.leaked, block)
+	case "fail-health":
+		s.failHealth = true
+	case "fail-ready":
+		s.failReady = true
+	case "slow":
+		s.delay = time.Duration(number("ms", 5000)) * time.Millisecond
+	case "recover":
+		if s.hung != nil {
+			close(s.hung)
+		}
+		s.hung, s.failHealth, s.failReady, s.delay, s.leaked = nil, false, false, 0, nil
+	default:
+		http.Error(w, "crash, hang, leak, fail-health, fail-ready, slow or recover", http.StatusNotFound)
+	}
+}

@@ -1,0 +1,83 @@
+package enginetest
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+var gameKey = engine.PortKey{Port: GamePort, Protocol: "tcp"}
+
+func publish(host int32) engine.PortSpec {
+	return engine.PortSpec{PortKey: gameKey, HostPort: &host}
+}
+
+// freePort is a port of this host that nobody uses now.
+func freePort(t *testing.T) int32 {
+	t.Helper()
+	l, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	defer l.Close()
+	return int32(l.Addr().(*net.TCPAddr).Port)
+}
+
+func testHostPorts(t *testing.T, f Fixture) {
+	withPort := func(name string, port engine.PortSpec) engine.ContainerSpec {
+		spec := f.spec(name)
+		spec.Ports = []engine.PortSpec{port, {PortKey: engine.PortKey{Port: 9000, Protocol: "udp"}}}
+		return spec
+	}
+	picked := f.inspect(t, f.run(t, withPort("picked", publish(0)))).HostPorts
+	require.Len(t, picked, 1, "a port without a host port is not published")
+	require.Positive(t, picked[gameKey])
+	other := f.inspect(t, f.run(t, withPort("other", publish(0)))).HostPorts
+	require.NotEqual(t, picked[gameKey], other[gameKey])
+
+	port := freePort(t)
+	fixed := f.run(t, withPort("fixed", publish(port)))
+	require.Equal(t, map[engine.PortKey]int32{gameKey: port}, f.inspect(t, fixed).HostPorts)
+
+	second := f.create(t, withPort("second", publish(port)))
+	requireKind(t, engine.PortConflict, f.Engine.Start(within(t, patience), second))
+	refused := f.inspect(t, second)
+	require.Equal(t, engine.StateCreated, refused.State)
+	require.NotNil(t, refused.Exit)
+	require.EqualValues(t, 128, refused.Exit.Code)
+	require.NotEmpty(t, refused.Exit.Error)
+
+	f.stop(t, fixed, "SIGTERM")
+	require.Empty(t, f.inspect(t, fixed).HostPorts)
+	f.start(t, second)
+	require.Equal(t, port, f.inspect(t, second).HostPorts[gameKey], "the port was free again")
+}
+
+func testNetwork(t *testing.T, f Fixture) {
+	id, err := f.Engine.Create(within(t, patience), f.spec("chess"))
+	require.NoError(t, err, "a network is looked up by a start")
+	requireKind(t, engine.NotFound, f.Engine.Start(within(t, patience), id))
+
+	callers := errgroup.Group{}
+	for range 8 {
+		callers.Go(func() error {
+			return f.Engine.EnsureNetwork(within(t, patience), f.network(), f.Installation)
+		})
+	}
+	require.NoError(t, callers.Wait())
+	f.start(t, id) // a name that two networks have would be refused
+	require.NoError(t, f.Engine.EnsureNetwork(within(t, patience), f.network(), f.Installation))
+	require.Equal(t, engine.StateRunning, f.inspect(t, id).State)
+}
+
+func testAlias(t *testing.T, f Fixture) {
+	f.run(t, f.spec("chess"))
+	require.EqualValues(t, 1, f.ended(t, f.run(t, f.spec("lost", Dial, "nobody.arena:8080"))).Code)
+	require.Eventually(t, func() bool { // until the game listens
+		guest := f.run(t, f.spec("guest", Dial, "chess.arena:8080"))
+		defer f.remove(t, guest)
+		return f.ended(t, guest).Code == 0
+	}, patience, tick, "the alias leads nowhere")
+}

@@ -1,0 +1,91 @@
+package enginetest
+
+import (
+	"net"
+	"strconv"
+	"time"
+
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+// How the test game behaves: the first of a container's arguments.
+const (
+	// Serve listens on GamePort until a signal comes: exit code 0 for SIGTERM,
+	// 100 and the signal's number for another. It is the default.
+	Serve = "serve"
+	// Stubborn ignores every signal that can be ignored.
+	Stubborn = "stubborn"
+	// Exit N [after] ends with exit code N, at once or after a duration.
+	Exit = "exit"
+	// Hog takes memory until the kernel ends it.
+	Hog = "hog"
+	// Dial host:port exits with 0 if something listens there, else with 1.
+	Dial = "dial"
+)
+
+const (
+	// GamePath is the test game's program in its image.
+	GamePath = "/game"
+	// GamePort is where it listens.
+	GamePort = 8080
+	// GameUser is its image's default user.
+	GameUser = "1000:1000"
+)
+
+var signalNumbers = map[string]int32{"SIGHUP": 1, "SIGINT": 2, "SIGKILL": 9, "SIGUSR1": 10, "SIGUSR2": 12, "SIGTERM": 15}
+
+const killed = 128 + 9 // the exit code of a process that SIGKILL ended
+
+func (c *simContainer) arg(i int) string {
+	if i < len(c.spec.Args) {
+		return c.spec.Args[i]
+	}
+	return ""
+}
+
+// play lets the test game run: most of its behaviours come to an end by
+// themselves. Called with the lock held.
+func (s *Sim) play(c *simContainer) {
+	switch c.arg(0) {
+	case "", Serve, Stubborn:
+	case Exit:
+		code, err := strconv.ParseInt(c.arg(1), 10, 32)
+		if err != nil {
+			code = 1
+		}
+		delay, _ := time.ParseDuration(c.arg(2)) // none is at once
+		s.endAfter(c, delay, func() Ending { return Ending{Code: int32(code)} })
+	case Hog:
+		s.endAfter(c, 0, func() Ending { return Ending{Code: killed, OOM: true} })
+	case Dial:
+		s.endAfter(c, 0, func() Ending { return s.dial(c.spec.Network, c.arg(1)) })
+	default:
+		s.endAfter(c, 0, func() Ending { return Ending{Code: 1} })
+	}
+}
+
+// dial looks for a game that serves under an alias on a network.
+func (s *Sim) dial(network, address string) Ending {
+	alias, port, _ := net.SplitHostPort(address)
+	for _, c := range s.containers {
+		serves := c.arg(0) == "" || c.arg(0) == Serve
+		if c.State == engine.StateRunning && serves && c.spec.Network == network && c.spec.Alias == alias && port == strconv.Itoa(GamePort) {
+			return Ending{}
+		}
+	}
+	return Ending{Code: 1}
+}
+
+// obey tells how the test game ends by a signal, if it does.
+func (c *simContainer) obey(signal string) (ending Ending, ends bool) {
+	switch {
+	case signal == "SIGKILL":
+		return Ending{Code: killed}, true
+	case c.arg(0) == Stubborn:
+		return Ending{}, false
+	case signal == "SIGTERM":
+		return Ending{}, true
+	default:
+		return Ending{Code: 100 + signalNumbers[signal]}, true
+	}
+}

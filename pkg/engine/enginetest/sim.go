@@ -1,0 +1,226 @@
+package enginetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+// Sim is an engine in memory, with Docker's semantics.
+type Sim struct {
+	mu         sync.Mutex
+	containers map[string]*simContainer // by id
+	names      map[string]*simContainer
+	hostPorts  map[hostPort]*simContainer
+	images     map[string]bool // on the engine
+	registry   map[string]bool // where they can be pulled from
+	networks   map[string]bool
+	created    int // ids, ports and addresses are never used twice
+	picked     int32
+	addresses  int
+
+	streams map[*stream]bool
+	past    []pastEvent
+
+	down       bool
+	loseEvents bool
+	faults     []*injected
+	calls      map[string]int
+}
+
+type simContainer struct {
+	engine.Container
+	spec engine.ContainerSpec
+	run  *run // nil while it does not run
+}
+
+// run is one run of a container, from a start to an end.
+type run struct{ ended chan struct{} }
+
+type hostPort struct {
+	port     int32
+	protocol string
+}
+
+var _ engine.Engine = (*Sim)(nil)
+
+// NewSim returns an engine that has these images of the test game.
+func NewSim(images ...string) *Sim {
+	s := &Sim{
+		containers: map[string]*simContainer{}, names: map[string]*simContainer{}, hostPorts: map[hostPort]*simContainer{},
+		images: map[string]bool{}, registry: map[string]bool{}, networks: map[string]bool{}, picked: 32767,
+		streams: map[*stream]bool{}, calls: map[string]int{},
+	}
+	for _, ref := range images {
+		s.images[ref] = true
+	}
+	return s
+}
+
+// Publish puts an image of the test game where it can be pulled from.
+func (s *Sim) Publish(ref string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registry[ref] = true
+}
+
+// Info tells who the engine is.
+func (s *Sim) Info(ctx context.Context) (engine.Info, error) {
+	err := s.call(ctx, "Info", "", func() *engine.Error { return nil })
+	if err != nil {
+		return engine.Info{}, err
+	}
+	return engine.Info{ID: "sim", Name: "sim", Version: "1.0.0"}, nil
+}
+
+// List returns what a list tells: no more than the state.
+func (s *Sim) List(ctx context.Context, installation string) ([]engine.Container, error) {
+	all := []engine.Container{}
+	err := s.call(ctx, "List", "", func() *engine.Error {
+		for _, c := range s.containers {
+			if c.Installation == installation {
+				all = append(all, engine.Container{
+					ID: c.ID, Name: c.Name, Installation: c.Installation, Game: c.Game, UID: c.UID, SpecHash: c.SpecHash,
+					Generation: c.Generation, State: c.State, Image: c.Image, ImageID: c.ImageID, CreatedAt: c.CreatedAt,
+				})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// Inspect returns everything.
+func (s *Sim) Inspect(ctx context.Context, idOrName string) (found engine.Container, err error) {
+	err = s.call(ctx, "Inspect", idOrName, func() *engine.Error {
+		c, failure := s.find(idOrName)
+		if failure == nil {
+			found = c.Container
+		}
+		return failure
+	})
+	return found, err
+}
+
+// InspectImage returns an image that is on the engine.
+func (s *Sim) InspectImage(ctx context.Context, ref string) (found engine.Image, err error) {
+	err = s.call(ctx, "InspectImage", ref, func() *engine.Error {
+		if !s.images[ref] {
+			return failure(engine.NotFound, "no such image: %s", ref)
+		}
+		found = engine.Image{ID: imageID(ref), User: GameUser}
+		return nil
+	})
+	return found, err
+}
+
+// EnsureNetwork makes a network if it is missing.
+func (s *Sim) EnsureNetwork(ctx context.Context, name, _ string) error {
+	return s.call(ctx, "EnsureNetwork", name, func() *engine.Error {
+		s.networks[name] = true
+		return nil
+	})
+}
+
+// PullImage fetches what Publish put there.
+func (s *Sim) PullImage(ctx context.Context, ref string) error {
+	return s.call(ctx, "PullImage", ref, func() *engine.Error {
+		if !s.registry[ref] {
+			return failure(engine.PullFailed, "manifest for %s not found", ref)
+		}
+		s.images[ref] = true
+		return nil
+	})
+}
+
+// Create makes a container.
+func (s *Sim) Create(ctx context.Context, spec engine.ContainerSpec) (id string, err error) {
+	err = s.call(ctx, "Create", spec.Name, func() *engine.Error {
+		if failure := s.refuse(spec); failure != nil {
+			return failure
+		}
+		s.created++
+		c := &simContainer{spec: spec, Container: engine.Container{
+			ID: fmt.Sprintf("%064x", s.created), Name: spec.Name, State: engine.StateCreated, Image: spec.Image, ImageID: imageID(spec.Image),
+			Installation: spec.Labels[v1alpha1.LabelInstallation], UID: spec.Labels[v1alpha1.LabelUID], SpecHash: spec.Labels[v1alpha1.LabelSpecHash],
+			Game:      engine.GameID{Namespace: spec.Labels[v1alpha1.LabelNamespace], Name: spec.Labels[v1alpha1.LabelGame]},
+			CreatedAt: now(), Resources: spec.Resources, Inspected: true,
+		}}
+		c.Generation, _ = strconv.ParseInt(spec.Labels[v1alpha1.LabelGeneration], 10, 64) // 0 is no generation
+		s.containers[c.ID], s.names[c.Name] = c, c
+		s.publish(c, "create")
+		id = c.ID
+		return nil
+	})
+	return id, err
+}
+
+// leastMemory is what Docker takes for too little.
+const leastMemory = 6 << 20
+
+// refuse is what an engine has against a specification.
+func (s *Sim) refuse(spec engine.ContainerSpec) *engine.Error {
+	switch {
+	case spec.Name == "" || spec.Image == "" || spec.Network == "":
+		return failure(engine.Invalid, "a container needs a name, an image and a network")
+	case spec.Resources.MemoryBytes > 0 && spec.Resources.MemoryBytes < leastMemory:
+		return failure(engine.Invalid, "a container needs 6 MiB of memory or more")
+	case !s.images[spec.Image]:
+		return failure(engine.NotFound, "no such image: %s", spec.Image)
+	}
+	if holder := s.names[spec.Name]; holder != nil {
+		return failure(engine.NameConflict, "the name %s is in use by container %s", spec.Name, holder.ID)
+	}
+	return nil
+}
+
+// UpdateResources changes the limits.
+func (s *Sim) UpdateResources(ctx context.Context, id string, resources engine.Resources) error {
+	return s.call(ctx, "UpdateResources", id, func() *engine.Error {
+		c, failure := s.find(id)
+		if failure == nil {
+			c.Resources = resources
+			s.publish(c, "update")
+		}
+		return failure
+	})
+}
+
+// Running returns the ids of a game's running containers, by which a test sees
+// that there is one at most.
+func (s *Sim) Running(game engine.GameID) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []string
+	for id, c := range s.containers {
+		if c.Game == game && c.State == engine.StateRunning {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (s *Sim) find(idOrName string) (*simContainer, *engine.Error) {
+	if c := s.containers[idOrName]; c != nil {
+		return c, nil
+	}
+	if c := s.names[idOrName]; c != nil {
+		return c, nil
+	}
+	return nil, failure(engine.NotFound, "no such container: %s", idOrName)
+}
+
+func imageID(ref string) string { return "sha256:" + ref }
+
+// now is wall-clock time alone: an engine's times come over a wire.
+func now() time.Time { return time.Now().UTC().Round(0) }

@@ -1,0 +1,184 @@
+package enginetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testImage = "galaxy/game:1.0.0"
+
+func newSimFixture(*testing.T) Fixture {
+	away := NewSim()
+	away.SetDown(true)
+	return Fixture{Engine: NewSim(testImage), Away: away, Installation: "ours", Image: testImage}
+}
+
+func TestSimConformance(t *testing.T) {
+	Conformance(t, newSimFixture)
+}
+
+func TestSimPullsWhatWasPublished(t *testing.T) {
+	s := NewSim()
+	requireKind(t, engine.PullFailed, s.PullImage(t.Context(), testImage))
+	s.Publish(testImage)
+	require.NoError(t, s.PullImage(t.Context(), testImage))
+	_, err := s.InspectImage(t.Context(), testImage)
+	require.NoError(t, err)
+}
+
+func TestSimFaults(t *testing.T) {
+	const soon = 20 * time.Millisecond
+	cases := map[string]struct {
+		fault Fault
+		kinds []engine.Kind // of one create after another
+		made  int
+	}{
+		"every call":            {Fault{Verb: "Create", Kind: engine.Failed}, []engine.Kind{engine.Failed, engine.Failed}, 0},
+		"the second call":       {Fault{Verb: "Create", Kind: engine.Failed, Call: 2}, []engine.Kind{"", engine.Failed, ""}, 2},
+		"another verb":          {Fault{Verb: "Start", Kind: engine.Failed}, []engine.Kind{""}, 1},
+		"another name":          {Fault{Verb: "Create", On: "nobody", Kind: engine.Failed}, []engine.Kind{""}, 1},
+		"a hang":                {Fault{Verb: "Create", Hang: true, Call: 1}, []engine.Kind{engine.Timeout, ""}, 1},
+		"a short delay":         {Fault{Verb: "Create", Delay: time.Millisecond}, []engine.Kind{""}, 1},
+		"a delay and a failure": {Fault{Verb: "Create", Delay: time.Millisecond, Kind: engine.Failed}, []engine.Kind{engine.Failed}, 0},
+		"a long delay":          {Fault{Verb: "Create", Delay: time.Hour}, []engine.Kind{engine.Timeout}, 0},
+		"the answer lost":       {Fault{Verb: "Create", AfterEffect: true, Hang: true}, []engine.Kind{engine.Timeout, engine.NameConflict}, 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newSimFixture(t)
+			s := f.Engine.(*Sim)
+			mend := s.Inject(c.fault)
+			for i, kind := range c.kinds {
+				spec := f.spec("chess")
+				if kind != engine.NameConflict && i > 0 {
+					spec.Name += string(rune('a' + i))
+				}
+				_, err := s.Create(within(t, soon), spec)
+				require.Equal(t, kind, engine.KindOf(err), "call %d: %v", i+1, err)
+			}
+			require.Len(t, f.list(t), c.made)
+			require.Equal(t, len(c.kinds), s.Calls("Create"))
+			mend()
+			f.create(t, f.spec("mended"))
+		})
+	}
+	require.Panics(t, func() { NewSim().Inject(Fault{Verb: "Crate"}) }, "a verb that is none would never strike")
+}
+
+// A container is what a fault is on, by id or by name; another one is well.
+func TestSimHangsOneContainer(t *testing.T) {
+	f := newSimFixture(t)
+	sick, well := f.run(t, f.spec("sick")), f.run(t, f.spec("well"))
+	f.Engine.(*Sim).Inject(Fault{Verb: "Inspect", On: f.spec("sick").Name, Hang: true})
+	_, err := f.Engine.Inspect(within(t, 10*time.Millisecond), sick)
+	requireKind(t, engine.Timeout, err)
+	f.inspect(t, well)
+	require.Len(t, f.list(t), 2, "a list does not wait for it")
+}
+
+func TestSimEndsBehindOurBack(t *testing.T) {
+	f := newSimFixture(t)
+	s := f.Engine.(*Sim)
+	id := f.run(t, f.spec("chess"))
+	game := f.inspect(t, id).Game
+	require.Equal(t, []string{id}, s.Running(game))
+
+	s.Kill(id, Ending{Code: 137, OOM: true})
+	require.True(t, f.ended(t, id).OOMKilled)
+	require.Empty(t, s.Running(game))
+
+	f.start(t, id)
+	s.Kill(f.spec("chess").Name, Ending{Code: 2})
+	require.EqualValues(t, 2, f.ended(t, id).Code)
+
+	s.RemoveByHand(id)
+	require.Empty(t, f.list(t))
+}
+
+func TestSimDownAndUp(t *testing.T) {
+	f := newSimFixture(t)
+	s := f.Engine.(*Sim)
+	id := f.run(t, f.spec("chess"))
+	heard := f.follow(t, time.Time{})
+	s.SetDown(true)
+	requireKind(t, engine.Unreachable, heard.end())
+	_, err := s.List(t.Context(), f.Installation)
+	requireKind(t, engine.Unreachable, err)
+	s.SetDown(false)
+	require.Equal(t, engine.StateRunning, f.inspect(t, id).State)
+}
+
+func TestSimReboot(t *testing.T) {
+	f := newSimFixture(t)
+	s := f.Engine.(*Sim)
+	begin := time.Now()
+	id := f.run(t, f.spec("chess"))
+	heard := f.follow(t, time.Time{})
+	s.Reboot()
+	requireKind(t, engine.Unreachable, heard.end())
+	require.EqualValues(t, 255, f.ended(t, id).Code)
+
+	late := f.follow(t, begin)
+	f.start(t, id)
+	require.Equal(t, "start", late.next(t).Action, "what was before is forgotten")
+}
+
+func TestSimLosesEvents(t *testing.T) {
+	f := newSimFixture(t)
+	s := f.Engine.(*Sim)
+	heard := f.follow(t, time.Time{})
+	s.LoseEvents(true)
+	id := f.create(t, f.spec("chess"))
+	s.LoseEvents(false)
+	f.start(t, id)
+	require.Equal(t, "start", heard.next(t).Action)
+}
+
+// A reader that does not keep up loses events, and is not told.
+func TestSimSlowReaderLosesEvents(t *testing.T) {
+	s := NewSim(testImage)
+	f := Fixture{Engine: s, Installation: "ours", Image: testImage}
+	const more = 10
+	ctx, cancel := context.WithCancel(t.Context())
+	release, subscribed, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	heard := 0
+	blocked := make(chan struct{}, 1)
+	go func() {
+		ended <- s.Events(ctx, f.Installation, time.Time{}, func() { close(subscribed) }, func(e engine.Event) {
+			select {
+			case blocked <- struct{}{}:
+			default:
+			}
+			<-release
+			if heard++; e.Game.Name == "last" {
+				cancel()
+			}
+		})
+	}()
+	<-subscribed
+	id := f.create(t, f.spec("first"))
+	<-blocked // one is in the reader's hands
+	for range buffered + more {
+		require.NoError(t, s.UpdateResources(t.Context(), id, engine.Resources{}))
+	}
+	close(release)
+	require.Eventually(t, func() bool { // once there is room again
+		_, err := s.Create(t.Context(), f.spec("last"))
+		if err == nil {
+			return true
+		}
+		return false
+	}, patience, tick)
+	cancel()
+	requireKind(t, engine.Timeout, <-ended)
+	require.LessOrEqual(t, heard, 1+buffered+1)
+	require.Positive(t, heard)
+}

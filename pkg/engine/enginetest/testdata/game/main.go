@@ -1,0 +1,91 @@
+// Command game is the whole content of the image that the conformance suite
+// runs. Its first argument says how it behaves; see enginetest's Game constants.
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	behaviour, args := "serve", os.Args[1:]
+	if len(args) > 0 {
+		behaviour, args = args[0], args[1:]
+	}
+	switch behaviour {
+	case "serve":
+		serve()
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
+		select {}
+	case "exit":
+		exit(args)
+	case "hog":
+		hog()
+	case "dial":
+		dial(args[0])
+	case "write":
+		check(os.WriteFile(filepath.Join(os.Getenv("GAME_STATE_PATH"), "turn"), []byte(args[0]), 0o644))
+	default:
+		check(fmt.Errorf("unknown behaviour %q", behaviour))
+	}
+}
+
+// serve listens, and tells by its exit code which signal ended it.
+func serve() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
+	listener, err := net.Listen("tcp", ":8080")
+	check(err)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			check(err)
+			check(conn.Close())
+		}
+	}()
+	if s := (<-signals).(syscall.Signal); s != syscall.SIGTERM {
+		os.Exit(100 + int(s))
+	}
+}
+
+func exit(args []string) {
+	code, err := strconv.Atoi(args[0])
+	check(err)
+	if len(args) > 1 {
+		delay, err := time.ParseDuration(args[1])
+		check(err)
+		time.Sleep(delay)
+	}
+	os.Exit(code)
+}
+
+// hog takes memory until it is stopped.
+func hog() {
+	for taken := [][]byte{}; ; {
+		block := make([]byte, 1<<20)
+		for i := range block {
+			block[i] = 1
+		}
+		taken = append(taken, block)
+	}
+}
+
+func dial(address string) {
+	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	check(err)
+	check(conn.Close())
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,20 +1,25 @@
 // Package docker speaks the engine's words to Docker. It is the only package
-// that knows Docker's API.
+// that knows Docker's API. It works with engines from API 1.41 (20.10) on.
+//
+// It has no goroutine of its own, keeps nothing about containers, and never
+// tries again: a failure gets its kind here, once, and what to do about it is
+// the caller's to say. Every call ends with its context.
 package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/docker/docker/client"
+	"golang.org/x/sync/semaphore"
 
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
 // Options say which engine.
 type Options struct {
-	// Host is its address; empty is DOCKER_HOST, or the local socket.
+	// Host is its address, such as unix:///var/run/docker.sock; empty is
+	// DOCKER_HOST, or the local socket.
 	Host string
 }
 
@@ -22,6 +27,8 @@ type Options struct {
 // so an engine that is away is no error here.
 type Client struct {
 	sdk *client.Client
+	// networks is held by the one call that makes a network.
+	networks *semaphore.Weighted
 }
 
 var _ engine.Engine = (*Client)(nil)
@@ -36,7 +43,7 @@ func New(options Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Docker client: %w", err)
 	}
-	return &Client{sdk: sdk}, nil
+	return &Client{sdk: sdk, networks: semaphore.NewWeighted(1)}, nil
 }
 
 // Close lets the connections go.
@@ -50,7 +57,3 @@ func (c *Client) Info(ctx context.Context) (engine.Info, error) {
 	}
 	return engine.Info{ID: info.ID, Name: info.Name, Version: info.ServerVersion}, nil
 }
-
-// errStreamEnded is what an orderly end of the event stream is: an engine that
-// shuts down says no goodbye.
-var errStreamEnded = errors.New("the engine closed the event stream")

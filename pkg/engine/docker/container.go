@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"math"
 	"strings"
 	"time"
@@ -114,5 +113,3 @@ func short(id string) string {
 	}
 	return id
 }
-
-var errNoSpec = errors.New("a container needs a name, an image and a network")

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"errors"
 	"path"
 	"strconv"
 	"strings"
@@ -18,15 +19,21 @@ import (
 // tmpfsOptions of /tmp, the one place that every game may write beside its state.
 const tmpfsOptions = "rw,noexec,nosuid,nodev,size=64m"
 
+var errNoSpec = errors.New("a container needs a name, an image and a network")
+
 // toConfig is where the security defaults stand: nothing in a ContainerSpec can
 // undo them, but for the capabilities that it adds and the read-only root.
+//
+// There is no init process in front of the game: it would need docker-init on
+// the engine's host, which not every package of Docker brings, and a game is
+// one process that gets its signals itself.
 func toConfig(spec engine.ContainerSpec) (*container.Config, *container.HostConfig, *network.NetworkingConfig, error) {
 	if spec.Name == "" || spec.Image == "" || spec.Network == "" {
 		return nil, nil, nil, errNoSpec
 	}
 	exposed, published := toPorts(spec.Ports)
 	config := &container.Config{
-		Hostname:     strings.SplitN(spec.Name, ".", 2)[0],
+		Hostname:     hostname(spec.Name),
 		Image:        spec.Image,
 		Entrypoint:   spec.Entrypoint,
 		Cmd:          spec.Args,
@@ -59,6 +66,12 @@ func toConfig(spec engine.ContainerSpec) (*container.Config, *container.HostConf
 	return config, host, net, nil
 }
 
+// hostname is the game's name: the first part of its container's.
+func hostname(containerName string) string {
+	game, _, _ := strings.Cut(containerName, ".")
+	return game
+}
+
 func toPorts(ports []engine.PortSpec) (nat.PortSet, nat.PortMap) {
 	exposed, published := nat.PortSet{}, nat.PortMap{}
 	for _, p := range ports {
@@ -86,7 +99,7 @@ func toResources(r engine.Resources) container.Resources {
 
 func fromSummary(s container.Summary) engine.Container {
 	c := engine.Container{
-		ID: s.ID, Image: s.Image, ImageID: s.ImageID, State: engine.State(s.State), CreatedAt: time.Unix(s.Created, 0),
+		ID: s.ID, Image: s.Image, ImageID: s.ImageID, State: engine.State(s.State), CreatedAt: time.Unix(s.Created, 0).UTC(),
 	}
 	if len(s.Names) > 0 {
 		c.Name = strings.TrimPrefix(s.Names[0], "/")
@@ -105,7 +118,8 @@ func fromInspect(found container.InspectResponse) engine.Container {
 	if c.State != engine.StateRunning && c.State != engine.StatePaused {
 		return c
 	}
-	for _, endpoint := range found.NetworkSettings.Networks {
+	// The network it was created on; a person may have added others.
+	if endpoint := found.NetworkSettings.Networks[string(found.HostConfig.NetworkMode)]; endpoint != nil {
 		c.IP = endpoint.IPAddress
 	}
 	c.HostPorts = hostPorts(found.NetworkSettings.Ports)
@@ -145,11 +159,12 @@ func fromResources(r container.Resources) engine.Resources {
 func hostPorts(ports nat.PortMap) map[engine.PortKey]int32 {
 	published := map[engine.PortKey]int32{}
 	for port, bindings := range ports {
-		for _, b := range bindings {
-			host, err := strconv.ParseInt(b.HostPort, 10, 32)
-			if err == nil {
-				published[engine.PortKey{Port: int32(port.Int()), Protocol: port.Proto()}] = int32(host)
-			}
+		if len(bindings) == 0 {
+			continue // exposed, not published
+		}
+		host, err := strconv.ParseInt(bindings[0].HostPort, 10, 32) // further ones are other addresses of the host
+		if err == nil {
+			published[engine.PortKey{Port: int32(port.Int()), Protocol: port.Proto()}] = int32(host)
 		}
 	}
 	if len(published) == 0 {

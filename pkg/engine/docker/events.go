@@ -13,44 +13,61 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// hindsight is how far back a stream without a since begins: the engine says
-// that the stream stands a moment before it does.
-const hindsight = time.Second
+// telling are the actions that change what an inspect shows. The rest is left
+// out: an exec probe alone makes three events, and a stop three more.
+var telling = []events.Action{
+	events.ActionCreate, events.ActionStart, events.ActionDie, events.ActionOOM, events.ActionDestroy,
+	events.ActionPause, events.ActionUnPause, events.ActionRename, events.ActionUpdate,
+}
 
-// Events reads the stream until it or the context ends. The SDK returns from
-// its call once the engine answered; what came in between is replayed.
+// errStreamEnded is what an orderly end of the event stream is: an engine that
+// shuts down says no goodbye.
+var errStreamEnded = errors.New("the engine closed the event stream")
+
+// Events reads the stream until it or the context ends.
+//
+// The engine answers a moment before it subscribes. What happens in between is
+// not lost, because the stream always begins in the past, by the engine's own
+// clock. The SDK returns once the engine answered or the call failed, and does
+// not say which: subscribed may be called for a stream that ends at once.
 func (c *Client) Events(ctx context.Context, installation string, since time.Time, subscribed func(), handle func(engine.Event)) error {
 	if since.IsZero() {
-		since = time.Now().Add(-hindsight)
+		var err error
+		if since, err = c.now(ctx); err != nil {
+			return classify("follow events", err)
+		}
 	}
 	filter := ours(installation)
 	filter.Add("type", string(events.ContainerEventType))
+	for _, action := range telling {
+		filter.Add("event", string(action))
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the SDK's reader however we return
 	messages, ends := c.sdk.Events(ctx, events.ListOptions{
 		Since: fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()), Filters: filter,
 	})
-	select {
-	case err := <-ends:
-		return streamEnd(err)
-	default:
-		subscribed()
-	}
+	subscribed()
 	for {
 		select {
 		case message := <-messages:
 			handle(fromMessage(message))
 		case err := <-ends:
-			return streamEnd(err)
+			if err == nil || errors.Is(err, io.EOF) {
+				err = errStreamEnded
+			}
+			return classify("follow events", err)
 		}
 	}
 }
 
-func streamEnd(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
-		err = errStreamEnded
+// now is the time on the engine's clock, which may not be ours.
+func (c *Client) now(ctx context.Context) (time.Time, error) {
+	info, err := c.sdk.Info(ctx)
+	if err != nil {
+		return time.Time{}, err
 	}
-	return classify("follow events", err)
+	return time.Parse(time.RFC3339Nano, info.SystemTime)
 }
 
 func fromMessage(m events.Message) engine.Event {
@@ -59,6 +76,6 @@ func fromMessage(m events.Message) engine.Event {
 		ContainerID: m.Actor.ID,
 		Game:        engine.GameID{Namespace: labels[v1alpha1.LabelNamespace], Name: labels[v1alpha1.LabelGame]},
 		Action:      string(m.Action),
-		At:          time.Unix(0, m.TimeNano),
+		At:          time.Unix(0, m.TimeNano).UTC(),
 	}
 }

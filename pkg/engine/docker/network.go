@@ -1,59 +1,64 @@
 package docker
 
 import (
+	"cmp"
 	"context"
+	"regexp"
 	"slices"
 
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// EnsureNetwork makes the installation's bridge network if it is missing.
-// Docker lets two networks have one name, and then starts no container on
-// either: who made one too many takes it away again.
+// EnsureNetwork makes the installation's bridge network if it is missing. One
+// that is there is taken as it is: a person may have given it a subnet of its
+// choice.
+//
+// An engine before API 1.44 makes a second network of the same name for a
+// caller that asks at the same moment, and from then on refuses the name as
+// ambiguous. So callers of this client wait for each other, and who finds more
+// than one keeps the oldest.
 func (c *Client) EnsureNetwork(ctx context.Context, name, installation string) error {
 	op := "make network " + name
-	found, err := c.networks(ctx, name)
-	if err != nil {
+	if err := c.networks.Acquire(ctx, 1); err != nil {
 		return classify(op, err)
 	}
-	if len(found) > 0 {
-		return nil
-	}
-	made, err := c.sdk.NetworkCreate(ctx, name, network.CreateOptions{
-		Driver: "bridge",
-		Labels: map[string]string{v1alpha1.LabelInstallation: installation},
-	})
-	if isConflict(err) {
-		return nil
-	}
-	if err != nil {
-		return classify(op, err)
-	}
-	if found, err = c.networks(ctx, name); err != nil {
-		return classify(op, err)
-	}
-	if found[0] == made.ID {
-		return nil
-	}
-	return unlessGone(classify(op, c.sdk.NetworkRemove(ctx, made.ID)))
-}
-
-// networks are the ids of those with exactly this name, in an order that all
-// who ask agree on.
-func (c *Client) networks(ctx context.Context, name string) ([]string, error) {
-	found, err := c.sdk.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, n := range found {
-		if n.Name == name { // the engine's filter matches parts of names
-			ids = append(ids, n.ID)
+	defer c.networks.Release(1)
+	found, err := c.networksNamed(ctx, name)
+	if err == nil && len(found) == 0 {
+		_, err = c.sdk.NetworkCreate(ctx, name, network.CreateOptions{
+			Driver: "bridge",
+			Labels: map[string]string{v1alpha1.LabelInstallation: installation},
+		})
+		if err == nil || isConflict(err) {
+			found, err = c.networksNamed(ctx, name)
 		}
 	}
-	slices.Sort(ids)
-	return ids, nil
+	if err != nil {
+		return classify(op, err)
+	}
+	for _, extra := range found[min(1, len(found)):] {
+		if extra.Labels[v1alpha1.LabelInstallation] != installation {
+			continue
+		}
+		err := c.sdk.NetworkRemove(ctx, extra.ID)
+		if failure := classify(op, err); failure != nil && failure.Kind != engine.NotFound {
+			return failure
+		}
+	}
+	return nil
+}
+
+// networksNamed returns the networks of a name, oldest first.
+func (c *Client) networksNamed(ctx context.Context, name string) ([]network.Summary, error) {
+	found, err := c.sdk.NetworkList(ctx, network.ListOptions{
+		Filters: filters.NewArgs(filters.Arg("name", "^"+regexp.QuoteMeta(name)+"$")),
+	})
+	slices.SortFunc(found, func(a, b network.Summary) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return found, err
 }

@@ -22,6 +22,8 @@ type Fixture struct {
 	// Image is the test game's, built from testdata/game: entrypoint GamePath,
 	// user GameUser.
 	Image string
+	// Listens tells if the game of a running container listens by now.
+	Listens func(engine.Container) bool
 }
 
 // Conformance is what an engine must be. Each part gets an engine of its own
@@ -114,6 +116,17 @@ func (f Fixture) run(t *testing.T, spec engine.ContainerSpec) (id string) {
 	t.Helper()
 	id = f.create(t, spec)
 	f.start(t, id)
+	return id
+}
+
+// serve runs a game that listens, which it does once it obeys signals.
+func (f Fixture) serve(t *testing.T, spec engine.ContainerSpec) (id string) {
+	t.Helper()
+	id = f.run(t, spec)
+	require.Eventually(t, func() bool {
+		c, err := f.Engine.Inspect(within(t, patience), id)
+		return err == nil && f.Listens(c)
+	}, patience, tick, "the game does not listen")
 	return id
 }
 

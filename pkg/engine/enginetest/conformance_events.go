@@ -64,7 +64,7 @@ func (s following) actions(t *testing.T, n int) []string {
 
 func testEvents(t *testing.T, f Fixture) {
 	heard := f.follow(t, time.Time{})
-	id := f.run(t, f.spec("chess"))
+	id := f.serve(t, f.spec("chess"))
 	f.stop(t, id, "SIGTERM")
 	require.NoError(t, f.Engine.UpdateResources(within(t, patience), id, engine.Resources{NanoCPUs: 250_000_000, MemoryBytes: 96 << 20, Pids: 32}))
 	f.remove(t, id)
@@ -89,7 +89,7 @@ func testEvents(t *testing.T, f Fixture) {
 
 func testEventsSince(t *testing.T, f Fixture) {
 	heard := f.follow(t, time.Time{})
-	id := f.run(t, f.spec("chess"))
+	id := f.serve(t, f.spec("chess"))
 	require.Equal(t, "create", heard.next(t).Action)
 	started := heard.next(t)
 	_ = heard.end()

@@ -11,7 +11,7 @@ import (
 )
 
 func testStart(t *testing.T, f Fixture) {
-	id := f.run(t, f.spec("chess"))
+	id := f.serve(t, f.spec("chess"))
 	first := f.inspect(t, id)
 	require.Equal(t, engine.StateRunning, first.State)
 	require.Nil(t, first.Exit)
@@ -43,7 +43,7 @@ func testStop(t *testing.T, f Fixture) {
 		t.Run(name, func(t *testing.T) {
 			spec := f.spec("chess")
 			spec.StopSignal = c.signal
-			id := f.run(t, spec)
+			id := f.serve(t, spec)
 			defer f.remove(t, id)
 			f.stop(t, id, c.signal)
 
@@ -60,7 +60,7 @@ func testStop(t *testing.T, f Fixture) {
 }
 
 func testStopKills(t *testing.T, f Fixture) {
-	id := f.run(t, f.spec("chess", Stubborn))
+	id := f.serve(t, f.spec("chess", Stubborn))
 	begin := time.Now()
 	f.stop(t, id, "SIGTERM")
 	require.GreaterOrEqual(t, time.Since(begin), grace)
@@ -70,7 +70,7 @@ func testStopKills(t *testing.T, f Fixture) {
 }
 
 func testStopOutlivesCaller(t *testing.T, f Fixture) {
-	id := f.run(t, f.spec("chess", Stubborn))
+	id := f.serve(t, f.spec("chess", Stubborn))
 	err := f.Engine.Stop(within(t, grace/10), id, "SIGTERM", grace)
 	requireKind(t, engine.Timeout, err)
 	require.Equal(t, engine.StateRunning, f.inspect(t, id).State)
@@ -100,7 +100,7 @@ func testOutOfMemory(t *testing.T, f Fixture) {
 func testRemove(t *testing.T, f Fixture) {
 	states := map[string]func(t *testing.T) (id string){
 		"created": func(t *testing.T) string { return f.create(t, f.spec("chess")) },
-		"running": func(t *testing.T) string { return f.run(t, f.spec("chess", Stubborn)) },
+		"running": func(t *testing.T) string { return f.serve(t, f.spec("chess", Stubborn)) },
 		"exited": func(t *testing.T) string {
 			id := f.run(t, f.spec("chess", Exit, "0"))
 			f.ended(t, id)

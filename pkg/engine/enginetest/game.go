@@ -2,10 +2,9 @@ package enginetest
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"time"
-
-	"galaxy.io/runtime-manager/pkg/engine"
 )
 
 // How the test game behaves: the first of a container's arguments.
@@ -13,7 +12,7 @@ const (
 	// Serve listens on GamePort until a signal comes: exit code 0 for SIGTERM,
 	// 100 and the signal's number for another. It is the default.
 	Serve = "serve"
-	// Stubborn ignores every signal that can be ignored.
+	// Stubborn listens too, and ignores every signal that can be ignored.
 	Stubborn = "stubborn"
 	// Exit N [after] ends with exit code N, at once or after a duration.
 	Exit = "exit"
@@ -64,12 +63,12 @@ func (s *Sim) play(c *simContainer) {
 	}
 }
 
-// dial looks for a game that serves under an alias on a network.
+// dial looks for a game that listens under an alias on a network.
 func (s *Sim) dial(network, address string) Ending {
 	alias, port, _ := net.SplitHostPort(address)
 	for _, c := range s.containers {
-		serves := c.arg(0) == "" || c.arg(0) == Serve
-		if c.State == engine.StateRunning && serves && c.spec.Network == network && c.spec.Alias == alias && port == strconv.Itoa(GamePort) {
+		listens := slices.Contains([]string{"", Serve, Stubborn}, c.arg(0))
+		if c.run != nil && listens && c.spec.Network == network && c.spec.Alias == alias && port == strconv.Itoa(GamePort) {
 			return Ending{}
 		}
 	}

@@ -22,7 +22,8 @@ func main() {
 	case "serve":
 		serve()
 	case "stubborn":
-		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
+		signal.Ignore(obeyed...)
+		listen()
 		select {}
 	case "exit":
 		exit(args)
@@ -37,10 +38,20 @@ func main() {
 	}
 }
 
-// serve listens, and tells by its exit code which signal ended it.
+var obeyed = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1}
+
+// serve tells by its exit code which signal ended it.
 func serve() {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
+	signal.Notify(signals, obeyed...)
+	listen()
+	if s := (<-signals).(syscall.Signal); s != syscall.SIGTERM {
+		os.Exit(100 + int(s))
+	}
+}
+
+// listen shows that signals are dealt with from now on.
+func listen() {
 	listener, err := net.Listen("tcp", ":8080")
 	check(err)
 	go func() {
@@ -50,9 +61,6 @@ func serve() {
 			check(conn.Close())
 		}
 	}()
-	if s := (<-signals).(syscall.Signal); s != syscall.SIGTERM {
-		os.Exit(100 + int(s))
-	}
 }
 
 func exit(args []string) {

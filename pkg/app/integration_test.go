@@ -114,7 +114,7 @@ func (m *manager) cleanUp() {
 	m.eventually("all records are gone", func() bool {
 		return m.List(ctx, &all) == nil && len(all.Items) == 0
 	})
-	left := docker(m.t, "ps", "-aq", "--filter", "label="+v1alpha1.LabelInstallation+"="+m.installation())
+	left := dockerCLI(m.t, "ps", "-aq", "--filter", "label="+v1alpha1.LabelInstallation+"="+m.installation())
 	require.Empty(m.t, left, "no container is left behind")
 	m.stop()
 	_ = exec.Command("docker", "network", "rm", network).Run() // not there if nothing ever ran
@@ -207,7 +207,7 @@ func (m *manager) awaitGone(name string) {
 // containers lists the ids of a game's containers, in any state.
 func (m *manager) containers(name string) []string {
 	m.t.Helper()
-	out := docker(m.t, "ps", "-aq", "--no-trunc",
+	out := dockerCLI(m.t, "ps", "-aq", "--no-trunc",
 		"--filter", "label="+v1alpha1.LabelInstallation+"="+m.installation(), "--filter", "label="+v1alpha1.LabelGame+"="+name)
 	return strings.Fields(out)
 }
@@ -216,8 +216,8 @@ func (m *manager) stateDir(name string) string {
 	return plan.StateDir(m.config.StateRoot, plan.GameOf(&v1alpha1.GameRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}))
 }
 
-// docker does what an operator would do by hand.
-func docker(t testing.TB, args ...string) string {
+// dockerCLI does what an operator would do by hand.
+func dockerCLI(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := exec.Command("docker", args...).CombinedOutput()
 	require.NoError(t, err, "docker %s: %s", strings.Join(args, " "), out)
@@ -256,7 +256,7 @@ func TestLifeOfAGame(t *testing.T) {
 	first := g.Status.Container.ID
 
 	t.Run("killed: restarted, and counted", func(t *testing.T) {
-		docker(t, "kill", first)
+		dockerCLI(t, "kill", first)
 		g = m.await("chess", "a restart", func(g *v1alpha1.GameRuntime) bool { return isReady(g) && g.Status.Restarts == 1 })
 		require.Equal(t, first, g.Status.Container.ID)
 		require.Equal(t, v1alpha1.TerminationCrashed, g.Status.LastTermination.Reason)
@@ -264,14 +264,14 @@ func TestLifeOfAGame(t *testing.T) {
 		require.Equal(t, 2, turn(t, g))
 	})
 	t.Run("removed by hand: made anew, its state intact", func(t *testing.T) {
-		docker(t, "rm", "-f", first)
+		dockerCLI(t, "rm", "-f", first)
 		g = m.await("chess", "a new container", func(g *v1alpha1.GameRuntime) bool {
 			return isReady(g) && g.Status.Container.ID != first && g.Status.Restarts == 2
 		})
 		require.Equal(t, 3, turn(t, g), "the turn counter goes on")
 	})
 	t.Run("stopped by hand: started", func(t *testing.T) {
-		docker(t, "stop", g.Status.Container.ID)
+		dockerCLI(t, "stop", g.Status.Container.ID)
 		g = m.await("chess", "a restart", func(g *v1alpha1.GameRuntime) bool { return isReady(g) && g.Status.Restarts == 3 })
 	})
 	t.Run("Stopped: container stopped and kept", func(t *testing.T) {
@@ -279,7 +279,7 @@ func TestLifeOfAGame(t *testing.T) {
 		g = m.await("chess", "Stopped", func(g *v1alpha1.GameRuntime) bool { return g.Status.Phase == v1alpha1.PhaseStopped })
 		require.Equal(t, []string{g.Status.Container.ID}, m.containers("chess"))
 		require.Equal(t, v1alpha1.TerminationStoppedByUs, g.Status.LastTermination.Reason)
-		require.Equal(t, "false", docker(t, "inspect", "-f", "{{.State.Running}}", g.Status.Container.ID))
+		require.Equal(t, "false", dockerCLI(t, "inspect", "-f", "{{.State.Running}}", g.Status.Container.ID))
 	})
 	t.Run("Running again: the same container, no restart counted", func(t *testing.T) {
 		stopped := g.Status.Container.ID
@@ -302,7 +302,7 @@ func TestLifeOfAGame(t *testing.T) {
 		before := g.Status.Container
 		m.update("chess", func(s *v1alpha1.GameRuntimeSpec) { s.Resources.Memory = resource.MustParse("96Mi") })
 		m.eventually("the limit moved", func() bool {
-			return docker(t, "inspect", "-f", "{{.HostConfig.Memory}}", before.ID) == fmt.Sprint(96<<20)
+			return dockerCLI(t, "inspect", "-f", "{{.HostConfig.Memory}}", before.ID) == fmt.Sprint(96<<20)
 		})
 		g = m.awaitReady("chess")
 		require.Equal(t, before.StartedAt, g.Status.Container.StartedAt)
@@ -394,7 +394,7 @@ func TestEngineAwayAndBack(t *testing.T) {
 	require.Equal(t, v1alpha1.PhaseRunning, g.Status.Phase, "no phase is thrown away")
 	require.NotNil(t, g.Status.Pending, "and it says what it waits for")
 
-	docker(t, "kill", id) // nobody tells the manager
+	dockerCLI(t, "kill", id) // nobody tells the manager
 	proxy.mend()
 	m.await("chess", "EngineReachable=True", reachable(metav1.ConditionTrue))
 	g = m.await("chess", "recovery", func(g *v1alpha1.GameRuntime) bool { return isReady(g) && g.Status.Restarts == 1 })
@@ -417,7 +417,7 @@ func TestRestartOfTheManagerKeepsGamesAndRecords(t *testing.T) {
 	m.create(game("chess"))
 	before := m.awaitReady("chess")
 	m.stop()
-	require.Equal(t, "true", docker(t, "inspect", "-f", "{{.State.Running}}", before.Status.Container.ID), "games keep running")
+	require.Equal(t, "true", dockerCLI(t, "inspect", "-f", "{{.State.Running}}", before.Status.Container.ID), "games keep running")
 
 	again := startManager(t, func(c *Config) { c.DataDir = m.config.DataDir })
 	m.WithWatch, m.stop = again.WithWatch, func() {}

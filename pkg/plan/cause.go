@@ -45,11 +45,15 @@ func ended(in Input) *v1alpha1.Termination {
 	}
 }
 
-// vanished is the end of a container that was recorded as running and is gone
-// without a trace of how.
+// vanished is the end of a container that ran, and is gone without a trace of
+// how it ended.
 func vanished(in Input) *v1alpha1.Termination {
 	recorded := in.Record.Status.Container
-	if recorded == nil || recorded.State != v1alpha1.ContainerRunning {
+	if recorded == nil || recorded.State == v1alpha1.ContainerRemoved || recorded.StartedAt == nil {
+		return nil
+	}
+	last := in.Record.Status.LastTermination
+	if last != nil && last.ContainerID == recorded.ID && !last.FinishedAt.Before(recorded.StartedAt) {
 		return nil
 	}
 	end := &v1alpha1.Termination{

@@ -301,6 +301,15 @@ func TestVanishedContainer(t *testing.T) {
 	require.Equal(t, int32(1), s.in.Record.Status.Restarts)
 }
 
+// TestVanishedWhileBeingRemoved: between its death and its disappearance a
+// container may be seen as being removed, without an exit.
+func TestVanishedWhileBeingRemoved(t *testing.T) {
+	s := newScene().container("c1", engine.StateRunning).reported().later(time.Second)
+	s.in.View.Containers[0].State = engine.StateRemoving
+	s.reported().gone().reported()
+	require.Equal(t, v1alpha1.TerminationUnknown, s.in.Record.Status.LastTermination.Reason)
+}
+
 func TestOurOwnStopIsNoRestart(t *testing.T) {
 	s := newScene().container("c1", engine.StateRunning).reported()
 	s.spec(func(spec *v1alpha1.GameRuntimeSpec) { spec.Image = "galaxy/chess:1.0.1" })

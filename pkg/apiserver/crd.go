@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"slices"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
@@ -25,8 +26,9 @@ const fieldManager = "runtime-manager"
 type crd struct {
 	name     string
 	manifest []byte
-	// served are the resources that clients find once it is established.
-	served []schema.GroupVersionResource
+	names    apiextensionsv1.CustomResourceDefinitionNames
+	// versions are those that clients are served.
+	versions []schema.GroupVersion
 }
 
 // readCRDs reads all YAML files below the root of fsys, one definition a file.
@@ -44,12 +46,10 @@ func readCRDs(fsys fs.FS) ([]crd, error) {
 		if err := yaml.UnmarshalStrict(manifest, &d); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		c := crd{name: d.Name, manifest: manifest}
+		c := crd{name: d.Name, manifest: manifest, names: d.Spec.Names}
 		for _, v := range d.Spec.Versions {
 			if v.Served {
-				c.served = append(c.served, schema.GroupVersionResource{
-					Group: d.Spec.Group, Version: v.Name, Resource: d.Spec.Names.Plural,
-				})
+				c.versions = append(c.versions, schema.GroupVersion{Group: d.Spec.Group, Version: v.Name})
 			}
 		}
 		crds = append(crds, c)
@@ -73,28 +73,32 @@ func (c crd) apply(ctx context.Context, client apiextensionsclient.Interface) er
 	return nil
 }
 
-// found reports whether clients find all served resources: then the definition
-// is established, and its handlers answer.
-func (c crd) found(client discovery.DiscoveryInterface) error {
-	for _, resource := range c.served {
-		list, err := client.ServerResourcesForGroupVersion(resource.GroupVersion().String())
+// served tells, by an error, why clients do not yet meet the definition as it
+// is written here: they must find it under its names, and its storage must
+// answer, which is made on the first request.
+func (c crd) served(ctx context.Context, client discovery.DiscoveryInterface) error {
+	for _, version := range c.versions {
+		list, err := client.ServerResourcesForGroupVersion(version.String())
 		if err != nil {
 			return fmt.Errorf("looking for %s: %w", c.name, err)
 		}
-		if !lists(list, resource.Resource) {
+		if !slices.ContainsFunc(list.APIResources, c.is) {
 			return fmt.Errorf("%s is not established yet", c.name)
+		}
+		location := fmt.Sprintf("/apis/%s/%s", version, c.names.Plural)
+		if err := client.RESTClient().Get().AbsPath(location).Param("limit", "1").MaxRetries(0).Do(ctx).Error(); err != nil {
+			return fmt.Errorf("listing %s: %w", c.name, err)
 		}
 	}
 	return nil
 }
 
-func lists(list *metav1.APIResourceList, resource string) bool {
-	for _, r := range list.APIResources {
-		if r.Name == resource {
-			return true
-		}
-	}
-	return false
+// is compares the names that discovery tells; the definition may be older.
+func (c crd) is(resource metav1.APIResource) bool {
+	return resource.Name == c.names.Plural &&
+		resource.Kind == c.names.Kind &&
+		slices.Equal(resource.ShortNames, c.names.ShortNames) &&
+		slices.Equal(resource.Categories, c.names.Categories)
 }
 
 // refused reports whether the server judged the request itself, so that

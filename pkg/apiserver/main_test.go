@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,12 +55,13 @@ type api struct {
 	*Server
 	t     *testing.T
 	admin *rest.Config
+	pool  *pgxpool.Pool
 	stop  func()
 }
 
-func openStore(t *testing.T) *store.Backend {
+func openStore(t *testing.T, pool *pgxpool.Pool) *store.Backend {
 	t.Helper()
-	backend, err := store.Open(t.Context(), store.Options{Pool: postgrestest.Schema(t), Log: logr.Discard()})
+	backend, err := store.Open(t.Context(), store.Options{Pool: pool, Log: logr.Discard()})
 	require.NoError(t, err)
 	t.Cleanup(backend.Close)
 	return backend
@@ -184,7 +186,9 @@ func manifest(t *testing.T, object *unstructured.Unstructured) string {
 // TestServer runs everything that can share one server.
 func TestServer(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	server := start(t, openStore(t), dir, "127.0.0.1:0", config.CRDs)
+	pool := postgrestest.Schema(t)
+	server := start(t, openStore(t, pool), dir, "127.0.0.1:0", config.CRDs)
+	server.pool = pool
 	for name, run := range map[string]func(*testing.T, *api){
 		"kubectl tells the story of a record": testKubectl,
 		"kubectl finds its way":               testKubectlDiscovery,

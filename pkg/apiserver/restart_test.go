@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"galaxy.io/runtime-manager/config"
+	"galaxy.io/runtime-manager/pkg/postgres/postgrestest"
 )
 
 // edited is the definition of GameRuntime with one text replaced.
@@ -28,7 +29,7 @@ func edited(t *testing.T, from, to string) fs.FS {
 }
 
 func TestRestart(t *testing.T) {
-	backend, dir := openStore(t), t.TempDir()
+	backend, dir := openStore(t, postgrestest.Schema(t)), t.TempDir()
 	older := edited(t, "    - gr\n", "    - old\n")
 	first := start(t, backend, dir, "127.0.0.1:0", older)
 	_, err := first.games("default").Create(t.Context(), game("chess"), metav1.CreateOptions{})
@@ -51,7 +52,7 @@ func TestRestart(t *testing.T) {
 
 func TestADefinitionThatTheServerRefusesEndsTheRun(t *testing.T) {
 	bad := edited(t, "fieldPath: .metadata\n", "fieldPath: .nowhere\n")
-	server, err := New(Options{Store: openStore(t), Dir: t.TempDir(), Listener: listen(t, "127.0.0.1:0"), CRDs: bad, Log: logr.Discard()})
+	server, err := New(Options{Store: openStore(t, postgrestest.Schema(t)), Dir: t.TempDir(), Listener: listen(t, "127.0.0.1:0"), CRDs: bad, Log: logr.Discard()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -64,7 +65,7 @@ func TestADefinitionThatTheServerRefusesEndsTheRun(t *testing.T) {
 }
 
 func TestAStopDuringTheStartIsAnOrderlyOne(t *testing.T) {
-	server, err := New(Options{Store: openStore(t), Dir: t.TempDir(), Listener: listen(t, "127.0.0.1:0"), CRDs: config.CRDs, Log: logr.Discard()})
+	server, err := New(Options{Store: openStore(t, postgrestest.Schema(t)), Dir: t.TempDir(), Listener: listen(t, "127.0.0.1:0"), CRDs: config.CRDs, Log: logr.Discard()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

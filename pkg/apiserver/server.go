@@ -118,7 +118,7 @@ func (s *Server) Run(ctx context.Context) error {
 // that fails for want of a dependency is tried again, and /readyz says so; what
 // the server refuses is an error of ours.
 func (s *Server) bootstrap(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{s.createDefaultNamespace, s.applyCRDs, s.findCRDs} {
+	for _, step := range []func(context.Context) error{s.createDefaultNamespace, s.applyCRDs, s.meetCRDs} {
 		err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 			err := step(ctx)
 			if err == nil {
@@ -161,9 +161,9 @@ func (s *Server) applyCRDs(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) findCRDs(context.Context) error {
+func (s *Server) meetCRDs(ctx context.Context) error {
 	for _, c := range s.crds {
-		if err := c.found(s.client.Discovery()); err != nil {
+		if err := c.served(ctx, s.client.Discovery()); err != nil {
 			return err
 		}
 	}

@@ -34,7 +34,7 @@ func ended(in Input) *v1alpha1.Termination {
 	if c == nil {
 		return vanished(in)
 	}
-	if c.Exit == nil || alive(c) || c.StartedAt.IsZero() {
+	if c.Exit == nil || alive(c) || c.Exit.FinishedAt.IsZero() { // it never ran
 		return nil
 	}
 	reason, message := cause(in, c)
@@ -78,7 +78,7 @@ func cause(in Input, c *engine.Container) (v1alpha1.TerminationReason, string) {
 	switch {
 	case exit.OOMKilled:
 		return v1alpha1.TerminationOOMKilled, fmt.Sprintf("out of memory, exit code %d", exit.Code)
-	case exit.Code == 128:
+	case exit.Error != "":
 		return v1alpha1.TerminationStartFailed, exit.Error
 	case exit.Code == 255:
 		return v1alpha1.TerminationUnknown, "the engine lost the exit code: its host or its shim went away"

@@ -29,7 +29,7 @@ func (a *api) call(path, token string, pair *keyPair) (int, string) {
 	}
 	response, err := transport.RoundTrip(req)
 	require.NoError(a.t, err)
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	require.NoError(a.t, err)
 	return response.StatusCode, string(body)

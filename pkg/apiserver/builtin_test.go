@@ -39,11 +39,7 @@ func testEvents(t *testing.T, a *api) {
 	require.Equal(t, written.UID, core.Items[0].UID, "one object, two views")
 	require.Equal(t, "started", core.Items[0].Message)
 	require.EqualValues(t, 3, core.Items[0].Series.Count)
-
-	var seconds float64
-	require.NoError(t, a.pool.QueryRow(t.Context(),
-		"SELECT extract(epoch FROM expires_at - now()) FROM objects WHERE uid = $1", string(written.UID)).Scan(&seconds))
-	require.InDelta(t, eventTTL.Seconds(), seconds, patience.Seconds(), "an Event is not kept for ever")
+	require.InDelta(t, eventTTL.Seconds(), a.ttl(string(written.UID)), patience.Seconds(), "an Event is not kept for ever")
 
 	for selector, want := range map[string]int{"regarding.name=chess": 1, "regarding.name=go": 0, "reportingController=runtime-manager": 1} {
 		list, err := a.client.EventsV1().Events(ns).List(t.Context(), metav1.ListOptions{FieldSelector: selector})

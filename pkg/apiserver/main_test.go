@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,13 +54,14 @@ type api struct {
 	*Server
 	t     *testing.T
 	admin *rest.Config
-	pool  *pgxpool.Pool
 	stop  func()
+	// ttl asks the database how many seconds an object has to live.
+	ttl func(uid string) (seconds float64)
 }
 
-func openStore(t *testing.T, pool *pgxpool.Pool) *store.Backend {
+func openStore(t *testing.T, options store.Options) *store.Backend {
 	t.Helper()
-	backend, err := store.Open(t.Context(), store.Options{Pool: pool, Log: logr.Discard()})
+	backend, err := store.Open(t.Context(), options)
 	require.NoError(t, err)
 	t.Cleanup(backend.Close)
 	return backend
@@ -187,8 +187,12 @@ func manifest(t *testing.T, object *unstructured.Unstructured) string {
 func TestServer(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	pool := postgrestest.Schema(t)
-	server := start(t, openStore(t, pool), dir, "127.0.0.1:0", config.CRDs)
-	server.pool = pool
+	server := start(t, openStore(t, store.Options{Pool: pool}), dir, "127.0.0.1:0", config.CRDs)
+	server.ttl = func(uid string) (seconds float64) {
+		const query = "SELECT extract(epoch FROM expires_at - now()) FROM objects WHERE uid = $1"
+		require.NoError(t, pool.QueryRow(t.Context(), query, uid).Scan(&seconds))
+		return seconds
+	}
 	for name, run := range map[string]func(*testing.T, *api){
 		"kubectl tells the story of a record": testKubectl,
 		"kubectl finds its way":               testKubectlDiscovery,

@@ -95,8 +95,14 @@ func (c *namespaceCleaner) run(ctx context.Context) {
 
 func (c *namespaceCleaner) clean(ctx context.Context, name string) error {
 	ns, err := c.namespaces.Get(name)
-	if err != nil || !slices.Contains(ns.Finalizers, contentsFinalizer) {
-		return nil // gone, or given up already
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the namespace: %w", err)
+	}
+	if !slices.Contains(ns.Finalizers, contentsFinalizer) {
+		return nil // released already
 	}
 	kinds, err := c.kinds()
 	if err != nil {

@@ -234,7 +234,7 @@ func writeFile(path string, content []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) // fails, rightly, once it was renamed
+	defer func() { _ = os.Remove(tmp.Name()) }() // fails, rightly, once it was renamed
 	_, err = tmp.Write(content)
 	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
 	if err != nil {

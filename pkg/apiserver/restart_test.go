@@ -16,6 +16,7 @@ import (
 
 	"galaxy.io/runtime-manager/config"
 	"galaxy.io/runtime-manager/pkg/postgres/postgrestest"
+	"galaxy.io/runtime-manager/pkg/store"
 )
 
 // edited is the definition of GameRuntime with one text replaced.
@@ -29,7 +30,7 @@ func edited(t *testing.T, from, to string) fs.FS {
 }
 
 func TestRestart(t *testing.T) {
-	backend, dir := openStore(t, postgrestest.Schema(t)), t.TempDir()
+	backend, dir := openStore(t, store.Options{Pool: postgrestest.Schema(t)}), t.TempDir()
 	older := edited(t, "    - gr\n", "    - old\n")
 	first := start(t, backend, dir, "127.0.0.1:0", older)
 	_, err := first.games("default").Create(t.Context(), game("chess"), metav1.CreateOptions{})
@@ -52,7 +53,7 @@ func TestRestart(t *testing.T) {
 
 func TestADefinitionThatTheServerRefusesEndsTheRun(t *testing.T) {
 	bad := edited(t, "fieldPath: .metadata\n", "fieldPath: .nowhere\n")
-	server, err := New(Options{Store: openStore(t, postgrestest.Schema(t)), Dir: t.TempDir(), Listener: listen(t, "127.0.0.1:0"), CRDs: bad, Log: logr.Discard()})
+	server, err := New(Options{Store: openStore(t, store.Options{Pool: postgrestest.Schema(t)}), Dir: t.TempDir(), Listener: listen(t, "127.0.0.1:0"), CRDs: bad, Log: logr.Discard()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -65,7 +66,7 @@ func TestADefinitionThatTheServerRefusesEndsTheRun(t *testing.T) {
 }
 
 func TestAStopDuringTheStartIsAnOrderlyOne(t *testing.T) {
-	server, err := New(Options{Store: openStore(t, postgrestest.Schema(t)), Dir: t.TempDir(), Listener: listen(t, "127.0.0.1:0"), CRDs: config.CRDs, Log: logr.Discard()})
+	server, err := New(Options{Store: openStore(t, store.Options{Pool: postgrestest.Schema(t)}), Dir: t.TempDir(), Listener: listen(t, "127.0.0.1:0"), CRDs: config.CRDs, Log: logr.Discard()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -81,7 +82,7 @@ func TestAnUnwritableDirectoryIsNamed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	listener := listen(t, "127.0.0.1:0")
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	_, err := New(Options{Dir: file, Listener: listener, CRDs: config.CRDs})
 	require.ErrorContains(t, err, file)
 }

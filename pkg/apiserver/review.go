@@ -17,8 +17,6 @@ import (
 // selfReview answers who the caller is: `kubectl auth whoami`.
 type selfReview struct{}
 
-var _ rest.Creater = selfReview{}
-
 func (selfReview) New() runtime.Object     { return &authenticationv1.SelfSubjectReview{} }
 func (selfReview) Destroy()                {}
 func (selfReview) NamespaceScoped() bool   { return false }
@@ -40,8 +38,6 @@ func (selfReview) Create(ctx context.Context, obj runtime.Object, _ rest.Validat
 type selfAccessReview struct {
 	authorizer authorizer.UnconditionalAuthorizer
 }
-
-var _ rest.Creater = selfAccessReview{}
 
 func (selfAccessReview) New() runtime.Object     { return &authorizationv1.SelfSubjectAccessReview{} }
 func (selfAccessReview) Destroy()                {}

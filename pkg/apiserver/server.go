@@ -130,7 +130,7 @@ func (s *Server) bootstrap(ctx context.Context) error {
 			}
 			return false, nil
 		})
-		if ctx.Err() != nil {
+		if wait.Interrupted(err) {
 			return nil
 		}
 		if err != nil {

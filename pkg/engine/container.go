@@ -54,9 +54,12 @@ type PortKey struct {
 	Protocol string
 }
 
-// Exit is how a container ended.
+// Exit is how a container ended. After a start that failed Error says why, and
+// FinishedAt is the last run's, or zero if there was none.
 type Exit struct {
-	// Code is the exit code; 128 is a failed start, 137 any SIGKILL, 255 unknown.
+	// Code is the exit code; 137 is any SIGKILL, 255 unknown. After a start
+	// that failed it is 126 or 127 (the program), 128 (anything else), or
+	// still the last run's: only Error tells a failed start for sure.
 	Code       int32
 	OOMKilled  bool
 	Error      string

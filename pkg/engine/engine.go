@@ -42,12 +42,14 @@ type Engine interface {
 	// PullImage fetches an image. A failure inside the progress stream is a failure.
 	PullImage(ctx context.Context, ref string) error
 	// Create makes a container, stopped, and returns its id. A name in use
-	// is NameConflict, a missing image NotFound.
+	// is NameConflict, a missing image NotFound; a missing network is for
+	// Start to find.
 	Create(ctx context.Context, spec ContainerSpec) (string, error)
 	// Start starts a created or stopped container.
 	Start(ctx context.Context, id string) error
-	// Stop sends the signal and kills after the grace period. When the
-	// context ends first the outcome is unknown: the engine goes on.
+	// Stop sends the signal and kills after the grace period. An engine may
+	// know no other signal than the one the container was created with. When
+	// the context ends first the outcome is unknown: the engine goes on.
 	Stop(ctx context.Context, id string, signal string, grace time.Duration) error
 	// Remove deletes a container and its anonymous volumes, running or not.
 	Remove(ctx context.Context, id string) error

@@ -21,6 +21,7 @@ func TestKinds(t *testing.T) {
 		"deadline":         {context.DeadlineExceeded, engine.Timeout},
 		"caller gave up":   {context.Canceled, engine.Timeout},
 		"no connection":    {&net.OpError{Op: "dial", Err: errors.New("connection refused")}, engine.Unreachable},
+		"closed":           {io.EOF, engine.Unreachable},
 		"cut off":          {io.ErrUnexpectedEOF, engine.Unreachable},
 		"stream ended":     {errStreamEnded, engine.Unreachable},
 		"not found":        {errdefs.ErrNotFound, engine.NotFound},

@@ -56,20 +56,28 @@ func testHostPorts(t *testing.T, f Fixture) {
 }
 
 func testNetwork(t *testing.T, f Fixture) {
-	id, err := f.Engine.Create(within(t, patience), f.spec("chess"))
-	require.NoError(t, err, "a network is looked up by a start")
-	requireKind(t, engine.NotFound, f.Engine.Start(within(t, patience), id))
+	var ids []string
+	for _, name := range []string{"chess", "go", "shogi", "hex"} {
+		id, err := f.Engine.Create(within(t, patience), f.spec(name))
+		require.NoError(t, err, "a network is looked up by a start")
+		ids = append(ids, id)
+	}
+	requireKind(t, engine.NotFound, f.Engine.Start(within(t, patience), ids[0]))
 
-	callers := errgroup.Group{}
-	for range 8 {
+	callers, ctx := errgroup.Group{}, within(t, patience)
+	for _, id := range ids {
 		callers.Go(func() error {
-			return f.Engine.EnsureNetwork(within(t, patience), f.network(), f.Installation)
+			if err := f.Engine.EnsureNetwork(ctx, f.network(), f.Installation); err != nil {
+				return err
+			}
+			return f.Engine.Start(ctx, id) // a name that two networks have would be refused
 		})
 	}
 	require.NoError(t, callers.Wait())
-	f.start(t, id) // a name that two networks have would be refused
-	require.NoError(t, f.Engine.EnsureNetwork(within(t, patience), f.network(), f.Installation))
-	require.Equal(t, engine.StateRunning, f.inspect(t, id).State)
+	require.NoError(t, f.Engine.EnsureNetwork(ctx, f.network(), f.Installation))
+	for _, id := range ids {
+		require.Equal(t, engine.StateRunning, f.inspect(t, id).State)
+	}
 }
 
 func testAlias(t *testing.T, f Fixture) {

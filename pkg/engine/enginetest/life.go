@@ -42,9 +42,7 @@ func (s *Sim) Start(ctx context.Context, id string) error {
 	})
 }
 
-// failStart leaves the state as it was, with an error: the exit code is the
-// last run's, unless there was none or the program is what was wrong. No event
-// tells of it.
+// failStart leaves the state as it was, with an error. No event tells of it.
 func (c *simContainer) failStart(why *engine.Error) {
 	exit := engine.Exit{}
 	if c.Exit != nil {
@@ -68,7 +66,7 @@ func (s *Sim) bind(c *simContainer) (map[engine.PortKey]int32, *engine.Error) {
 			continue
 		}
 		port := *p.HostPort
-		if port == 0 {
+		for port == 0 || *p.HostPort == 0 && s.hostPorts[hostPort{port, p.Protocol}] != nil {
 			s.picked++
 			port = s.picked
 		}

@@ -103,6 +103,17 @@ func TestSimEndsBehindOurBack(t *testing.T) {
 	require.Empty(t, f.list(t))
 }
 
+// The end that a stop has in store is for the run that it was asked for.
+func TestSimSparesTheNextRun(t *testing.T) {
+	const grace = 20 * time.Millisecond
+	f := newSimFixture(t)
+	id := f.run(t, f.spec("chess", Stubborn))
+	requireKind(t, engine.Timeout, f.Engine.Stop(within(t, time.Millisecond), id, "SIGTERM", grace))
+	f.Engine.(*Sim).Kill(id, Ending{Code: 2})
+	f.start(t, id)
+	require.Never(t, func() bool { return f.inspect(t, id).Exit != nil }, 3*grace, tick)
+}
+
 func TestSimDownAndUp(t *testing.T) {
 	f := newSimFixture(t)
 	s := f.Engine.(*Sim)

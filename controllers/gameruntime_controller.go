@@ -121,10 +121,10 @@ func (r *GameRuntimeReconciler) fetch(ctx context.Context, name types.Namespaced
 		return record, nil
 	}
 	order, err := resourceversion.CompareResourceVersion(record.ResourceVersion, ours.(string))
-	if err != nil || order >= 0 {
-		return record, nil
+	if err == nil && order < 0 {
+		err = r.live.Get(ctx, name, record)
 	}
-	return record, r.live.Get(ctx, name, record)
+	return record, err
 }
 
 // observe gathers what the decision rests on. All of it is in memory, but for

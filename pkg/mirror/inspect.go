@@ -41,8 +41,10 @@ func (m *Mirror) inspect(ctx context.Context, id string) error {
 		return nil
 	case engine.Timeout:
 		m.metrics.inspectTimeouts.Inc()
+		return err
+	default:
+		return err
 	}
-	return err
 }
 
 // ask numbers a question.

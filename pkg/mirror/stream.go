@@ -41,11 +41,9 @@ func (m *Mirror) Run(ctx context.Context) error {
 		backoff := reconnect()
 		for ctx.Err() == nil {
 			begin := m.options.Clock.Now()
-			err := m.follow(ctx)
-			if ctx.Err() != nil {
-				return nil
+			if err := m.follow(ctx); ctx.Err() == nil {
+				m.lost(err)
 			}
-			m.lost(err)
 			if m.options.Clock.Since(begin) > steady {
 				backoff = reconnect()
 			}

@@ -38,12 +38,11 @@ func (s *Store) GetList(ctx context.Context, key string, opts storage.ListOption
 		keys.from = fromContinueKey(continueKey)
 	}
 	newItem := newItemFunc(list, items)
-	wanted := opts.Predicate.Limit
-	limit := wanted
+	limit := opts.Predicate.Limit
+	hasMore := false
 	var p page
 	var lastKey string
-	more := true
-	for more {
+	for more, full := true, false; more && !full; {
 		if p, err = s.backend.list(ctx, keys, revision, limit); err != nil {
 			return listError(err, keys.from, prefix, revision, p.revision, opts)
 		}
@@ -53,46 +52,51 @@ func (s *Store) GetList(ctx context.Context, key string, opts storage.ListOption
 			}
 			revision = p.revision
 		}
-		more = int64(len(p.rows)) < p.total
-		for _, r := range p.rows {
-			if wanted > 0 && int64(items.Len()) >= wanted {
-				more = true
-				break
-			}
-			lastKey = r.key
-			if err := s.appendMatch(ctx, r, opts.Predicate, newItem, items); err != nil {
-				return err
-			}
+		read := 0
+		if read, full, err = s.appendMatches(ctx, p.rows, opts.Predicate, newItem, items); err != nil {
+			return err
 		}
-		if wanted > 0 && int64(items.Len()) >= wanted {
-			break
+		if read > 0 {
+			lastKey = p.rows[read-1].key
 		}
+		more = int64(read) < p.total
+		hasMore = more
 		limit = min(limit*2, largestPage)
 		keys.from = after(lastKey)
 	}
 	if items.IsNil() {
 		items.Set(reflect.MakeSlice(items.Type(), 0, 0)) // an empty list is [], not null
 	}
-	next, remaining, err := storage.PrepareContinueToken(lastKey, prefix, revision, p.total, more, opts)
+	next, remaining, err := storage.PrepareContinueToken(lastKey, prefix, revision, p.total, hasMore, opts)
 	if err != nil {
 		return err
 	}
 	return s.versioner.UpdateList(list, uint64(revision), next, remaining)
 }
 
-func (s *Store) appendMatch(ctx context.Context, r row, predicate storage.SelectionPredicate, newItem func() runtime.Object, items reflect.Value) error {
-	data, _, err := s.open(ctx, r)
-	if err != nil {
-		return err
+// appendMatches adds what the predicate lets through, until the list is full,
+// and says how many rows it read.
+func (s *Store) appendMatches(
+	ctx context.Context, rows []row, predicate storage.SelectionPredicate, newItem func() runtime.Object, items reflect.Value,
+) (read int, full bool, err error) {
+	for _, r := range rows {
+		data, _, err := s.open(ctx, r)
+		if err != nil {
+			return read, false, err
+		}
+		obj := newItem()
+		if err := s.decoder.Decode(data, obj, r.revision); err != nil {
+			return read, false, err
+		}
+		read++
+		if matches, err := predicate.Matches(obj); err == nil && matches {
+			items.Set(reflect.Append(items, reflect.ValueOf(obj).Elem()))
+		}
+		if predicate.Limit > 0 && int64(items.Len()) >= predicate.Limit {
+			return read, true, nil
+		}
 	}
-	obj := newItem()
-	if err := s.decoder.Decode(data, obj, r.revision); err != nil {
-		return err
-	}
-	if matches, err := predicate.Matches(obj); err == nil && matches {
-		items.Set(reflect.Append(items, reflect.ValueOf(obj).Elem()))
-	}
-	return nil
+	return read, false, nil
 }
 
 func spanOf(prefix string, recursive bool) span {
@@ -161,6 +165,6 @@ func continueExpired(from, prefix string) error {
 	}
 	expired := apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. " +
 		"The token in this answer goes on with the rest of the list as it is now: objects that were created, modified or deleted since the first part may be missing or differ.")
-	expired.ErrStatus.ListMeta.Continue = token
+	expired.ErrStatus.Continue = token
 	return expired
 }

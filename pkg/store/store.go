@@ -329,51 +329,66 @@ func (s *Store) GuaranteedUpdate(
 		return err
 	}
 	for {
-		if refusal := preconditions.Check(key, st.obj); refusal != nil {
-			if st, err = s.lookAgain(ctx, key, like, ignoreNotFound, st, refusal); err != nil {
-				return err
-			}
-			continue
+		p, refusal, err := s.propose(key, st, preconditions, tryUpdate)
+		if err != nil {
+			return err
 		}
-		updated, ttl, refusal := tryUpdate(st.obj, st.meta)
 		if refusal != nil {
 			if st, err = s.lookAgain(ctx, key, like, ignoreNotFound, st, refusal); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := s.versioner.PrepareObjectForStorage(updated); err != nil {
-			return fmt.Errorf("preparing the object of %s: %w", key, err)
-		}
-		data, err := runtime.Encode(s.codec, updated)
-		if err != nil {
-			return err
-		}
-		if !st.stale && bytes.Equal(data, st.data) { // nothing changes, if the state is the current one
+		if p.changesNothing(st) {
 			if st.current {
-				return s.decoder.Decode(data, destination, st.revision)
+				return s.decoder.Decode(p.data, destination, st.revision)
 			}
 			if st, err = s.load(ctx, key, like, ignoreNotFound); err != nil {
 				return err
 			}
-			if !st.stale && bytes.Equal(data, st.data) {
-				return s.decoder.Decode(data, destination, st.revision)
+			if p.changesNothing(st) {
+				return s.decoder.Decode(p.data, destination, st.revision)
 			}
 			continue
 		}
-		w := write{key: key, data: data, expected: st.revision}
-		if ttl != nil {
-			w.ttl = *ttl
-		}
-		r, err := s.write(ctx, w)
+		r, err := s.write(ctx, write{key: key, data: p.data, expected: st.revision, ttl: p.ttl})
 		if err != nil {
 			return err
 		}
 		if r.written {
-			return s.decoder.Decode(data, destination, r.revision)
+			return s.decoder.Decode(p.data, destination, r.revision)
 		}
 		if st, err = s.stateOf(ctx, r.current, like, ignoreNotFound); err != nil {
 			return err
 		}
 	}
+}
+
+// proposal is what an update would make of a state.
+type proposal struct {
+	data []byte
+	ttl  uint64
+}
+
+// changesNothing compares bytes: what was sealed with an old key is written anew.
+func (p proposal) changesNothing(st *state) bool { return !st.stale && bytes.Equal(p.data, st.data) }
+
+// propose asks the caller what to make of a state. A refusal is the caller's,
+// and may rest on a stale state.
+func (s *Store) propose(key string, st *state, preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc) (p proposal, refusal, err error) {
+	if refusal := preconditions.Check(key, st.obj); refusal != nil {
+		return p, refusal, nil
+	}
+	updated, ttl, refusal := tryUpdate(st.obj, st.meta)
+	if refusal != nil {
+		return p, refusal, nil
+	}
+	if err := s.versioner.PrepareObjectForStorage(updated); err != nil {
+		return p, nil, fmt.Errorf("preparing the object of %s: %w", key, err)
+	}
+	if ttl != nil {
+		p.ttl = *ttl
+	}
+	p.data, err = runtime.Encode(s.codec, updated)
+	return p, nil, err
 }

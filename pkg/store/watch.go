@@ -139,18 +139,8 @@ func (w *watcher) follow(seen int64) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range v.changes {
-			event, err := w.event(c)
-			if err != nil {
-				return err
-			}
-			if event == nil {
-				continue
-			}
-			if !w.send(*event) {
-				return nil
-			}
-			told = c.revision
+		if told, err = w.sendChanges(v.changes, told); err != nil {
+			return err
 		}
 		seen = max(seen, v.upTo)
 		if w.opts.ProgressNotify && (v.progress != progress || due && told < seen) {
@@ -159,7 +149,7 @@ func (w *watcher) follow(seen int64) error {
 				return err
 			}
 			if !w.send(bookmark) {
-				return nil
+				return w.ctx.Err()
 			}
 			told = seen
 		}
@@ -173,6 +163,24 @@ func (w *watcher) follow(seen int64) error {
 			due = true
 		}
 	}
+}
+
+// sendChanges returns the last revision that the receiver was told.
+func (w *watcher) sendChanges(changes []change, told int64) (int64, error) {
+	for _, c := range changes {
+		event, err := w.event(c)
+		if err != nil {
+			return told, err
+		}
+		if event == nil {
+			continue
+		}
+		if !w.send(*event) {
+			return told, w.ctx.Err()
+		}
+		told = c.revision
+	}
+	return told, nil
 }
 
 func (w *watcher) bookmark(revision int64) (watch.Event, error) {

@@ -59,21 +59,25 @@ func base(t testing.TB) string {
 		address = given
 		return address
 	}
-	var err error
-	if dir, err = os.MkdirTemp("", "rtm-pg"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { // the server may be another user
-		t.Fatal(err)
-	}
-	child, err = postgres.StartEmbedded(context.Background(), postgres.EmbeddedOptions{
-		Dir: filepath.Join(dir, "postgres"), Log: logr.Discard(),
-	})
-	if err != nil {
+	if err := startChild(); err != nil {
 		t.Fatal(err)
 	}
 	address = child.URL()
 	return address
+}
+
+// startChild starts the server that all tests of the binary share.
+func startChild() (err error) {
+	if dir, err = os.MkdirTemp("", "rtm-pg"); err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { // the server may be another user
+		return err
+	}
+	child, err = postgres.StartEmbedded(context.Background(), postgres.EmbeddedOptions{
+		Dir: filepath.Join(dir, "postgres"), Log: logr.Discard(),
+	})
+	return err
 }
 
 // URL is a database with a clean, migrated schema, dropped after the test.

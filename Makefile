@@ -32,7 +32,7 @@ provision:
 
 .PHONY: build
 build: ## Build the manager into bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/runtime-manager ./cmd/runtime-manager
+	go build -ldflags "-X main.version=$(VERSION)" -o bin/runtime-manager ./cmd/runtime-manager
 
 .PHONY: image
 image: ## Build the reference game into images, in two versions

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -28,12 +29,13 @@ type Options struct {
 	Settings plan.Settings
 	// Concurrency is how many games are worked on at once.
 	Concurrency int
+	Log         logr.Logger
 }
 
 // Setup adds the loop and its sources to a manager, and returns the picture
 // that it works from.
 func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
-	log := mgr.GetLogger()
+	log := options.Log
 	feeds := &sources{records: mgr.GetClient()}
 	picture := mirror.New(mirror.Options{
 		Reader: options.Engine, Installation: options.Settings.Installation, Log: log.WithName("mirror"),

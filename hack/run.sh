@@ -21,9 +21,13 @@ until ready; do
 	sleep 0.2
 done
 
-k apply -k config/samples
-k wait --for=condition=Ready gr/chess gr/checkers --timeout=120s || true
-k get gr
+k get namespace default -o 'jsonpath={.metadata.uid}' >"$data/installation" # for make clean
+
+k get gr -w &
+table=$!
+k apply -k config/samples >/dev/null
+k wait --for=condition=Ready gr/chess gr/checkers --timeout=120s >/dev/null || true
+kill "$table"
 cat <<END
 
 The games run. In another terminal:

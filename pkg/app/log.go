@@ -1,12 +1,16 @@
 package app
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 // NewLogger returns the log that the configuration asks for, on standard error.
@@ -34,4 +38,44 @@ func NewLogger(c Config) (logr.Logger, error) {
 		return logr.Discard(), fmt.Errorf("building the log: %w", err)
 	}
 	return zapr.NewLogger(logger), nil
+}
+
+// LogLibraries sends what the libraries log to our log. What Kubernetes' say, and
+// what they call unhandled, such as a client that goes away in the middle of its
+// watch, is for debugging here.
+func LogLibraries(log logr.Logger) {
+	ctrl.SetLogger(libraryLog(log))
+	kubernetes := log.WithName("kubernetes").V(1)
+	klog.SetLogger(kubernetes)
+	utilruntime.ErrorHandlers = []utilruntime.ErrorHandler{
+		func(_ context.Context, err error, message string, keysAndValues ...any) {
+			kubernetes.Info(message, append(keysAndValues, "error", err)...)
+		},
+	}
+}
+
+// libraryLog is where controller-runtime says what it does: for debugging, but
+// for its errors.
+func libraryLog(log logr.Logger) logr.Logger {
+	return logr.New(libraryErrors{log.GetSink()}).V(1)
+}
+
+// libraryErrors knows an error that is none: whoever hands the lead back at the
+// end has lost it.
+type libraryErrors struct{ logr.LogSink }
+
+func (l libraryErrors) Error(err error, message string, keysAndValues ...any) {
+	if err != nil && err.Error() == "leader election lost" {
+		l.Info(1, message, append(keysAndValues, "reason", err.Error())...)
+		return
+	}
+	l.LogSink.Error(err, message, keysAndValues...)
+}
+
+func (l libraryErrors) WithName(name string) logr.LogSink {
+	return libraryErrors{l.LogSink.WithName(name)}
+}
+
+func (l libraryErrors) WithValues(keysAndValues ...any) logr.LogSink {
+	return libraryErrors{l.LogSink.WithValues(keysAndValues...)}
 }

@@ -8,15 +8,12 @@ import (
 	"os"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,7 +49,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config) error {
 	stopTimeout := loopStopTimeout
 	manager, err := ctrl.NewManager(api, ctrl.Options{
 		Scheme:  newScheme(),
-		Logger:  a.log,
+		Logger:  libraryLog(a.log),
 		Metrics: metricsserver.Options{BindAddress: a.config.MetricsAddress},
 
 		LeaderElection:                      true,
@@ -67,7 +64,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config) error {
 		return fmt.Errorf("preparing the controllers: %w", err)
 	}
 	picture, err := controllers.Setup(manager, controllers.Options{
-		Engine: a.engine, Settings: settings, Concurrency: a.config.Concurrency,
+		Engine: a.engine, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
 	})
 	if err != nil {
 		return err
@@ -128,18 +125,4 @@ func newScheme() *runtime.Scheme {
 		}
 	}
 	return scheme
-}
-
-// LogLibraries sends what the libraries log to our log. What Kubernetes' say, and
-// what they call unhandled, such as a client that goes away in the middle of its
-// watch, is for debugging here.
-func LogLibraries(log logr.Logger) {
-	ctrl.SetLogger(log)
-	kubernetes := log.WithName("kubernetes").V(1)
-	klog.SetLogger(kubernetes)
-	utilruntime.ErrorHandlers = []utilruntime.ErrorHandler{
-		func(_ context.Context, err error, message string, keysAndValues ...any) {
-			kubernetes.Info(message, append(keysAndValues, "error", err)...)
-		},
-	}
 }

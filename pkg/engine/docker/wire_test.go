@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"galaxy.io/runtime-manager/pkg/engine"
 )
@@ -136,4 +138,36 @@ func TestEventsBeginByTheEnginesClock(t *testing.T) {
 func TestNewRefusesABadAddress(t *testing.T) {
 	_, err := New(Options{Host: "no address"})
 	require.Error(t, err)
+}
+
+// Callers at the same moment do not each find nothing and make a network.
+func TestNetworkIsMadeOnce(t *testing.T) {
+	var made atomic.Int32
+	second := make(chan struct{})
+	asked := atomic.Int32{}
+	c := answer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			made.Add(1)
+			says(http.StatusCreated, `{"Id":"1"}`)(w, r)
+			return
+		}
+		if made.Load() > 0 {
+			says(http.StatusOK, `[{"Name":"galaxy","Id":"1"}]`)(w, r)
+			return
+		}
+		if asked.Add(1) == 2 {
+			close(second)
+		}
+		select { // the first that finds nothing waits for another to find nothing too
+		case <-second:
+		case <-time.After(100 * time.Millisecond):
+		}
+		says(http.StatusOK, `[]`)(w, r)
+	})
+	callers := errgroup.Group{}
+	for range 4 {
+		callers.Go(func() error { return c.EnsureNetwork(t.Context(), "galaxy", "ours") })
+	}
+	require.NoError(t, callers.Wait())
+	require.EqualValues(t, 1, made.Load())
 }

@@ -71,6 +71,18 @@ func (g *game) save(turn int) error {
 	if err != nil {
 		return fmt.Errorf("writing the state: %w", errors.Join(err, os.Remove(file.Name())))
 	}
+	return syncDirectory(filepath.Dir(g.path))
+}
+
+// syncDirectory makes a rename in it outlive a crash of the host.
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("writing the state: %w", err)
+	}
+	if err := errors.Join(directory.Sync(), directory.Close()); err != nil {
+		return fmt.Errorf("writing the state: %w", err)
+	}
 	return nil
 }
 

@@ -55,7 +55,9 @@ func run() error {
 	}
 	fmt.Printf("game %s %s at turn %d, listening on %s\n", g.id, version, g.status().Turn, port)
 	server := &http.Server{Addr: ":" + port, Handler: newServer(g).handler(), ReadHeaderTimeout: 5 * time.Second}
+	drained := make(chan struct{})
 	context.AfterFunc(ctx, func() {
+		defer close(drained)
 		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		defer cancel()
 		_ = server.Shutdown(ctx) // what did not finish in time is cut off: every turn told is on disk
@@ -63,6 +65,7 @@ func run() error {
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving: %w", err)
 	}
+	<-drained // serving ends when the drain begins, not when it is over
 	fmt.Printf("stopped at turn %d\n", g.status().Turn)
 	return nil
 }

@@ -6,39 +6,56 @@ cd "$(dirname "$0")/.."
 
 data=${RTM_DATA_DIR:-.run}
 kubeconfig=$data/kubeconfig
-PATH=$PATH:$PWD/bin
-k() { kubectl --kubeconfig "$kubeconfig" "$@"; }
+kubectl=kubectl
+command -v kubectl >/dev/null || kubectl=bin/kubectl
+k() { "$kubectl" --kubeconfig "$kubeconfig" "$@"; }
 
 docker image inspect galaxy/demo-game:1.0.0 galaxy/demo-game:1.0.1 >/dev/null 2>&1 || make --no-print-directory image
 
+# Ctrl-C reaches every process of the terminal's group. In a group of its own the
+# manager gets the one signal that we pass on: a second one would kill it.
+set -m
 bin/runtime-manager serve --data-dir "$data" &
 manager=$!
-trap 'kill -TERM "$manager" 2>/dev/null || true' INT TERM
+set +m
+told=
+trap 'told=yes; kill -TERM "$manager" 2>/dev/null || true' INT TERM
+
+# finish waits for the manager and ends as it did, or with $1 where it ended well.
+# A signal cuts a wait short, so it waits for as long as there is a manager.
+finish() {
+	local status=${1:-0}
+	while kill -0 "$manager" 2>/dev/null; do wait "$manager" || true; done
+	wait "$manager" || status=$?
+	[ -z "$told" ] || echo "The manager stopped. The games keep running: 'make clean' removes them."
+	exit "$status"
+}
 
 ready() { [ -f "$kubeconfig" ] && k get --raw /readyz >/dev/null 2>&1; }
 until ready; do
-	kill -0 "$manager" 2>/dev/null || { wait "$manager"; exit $?; }
+	kill -0 "$manager" 2>/dev/null || finish
 	sleep 0.2
 done
 
-k get namespace default -o 'jsonpath={.metadata.uid}' >"$data/installation" # for make clean
-
-k get gr -w &
-table=$!
-k apply -k config/samples >/dev/null
-k wait --for=condition=Ready gr/chess gr/checkers --timeout=120s >/dev/null || true
-kill "$table"
+games() {
+	k apply -k config/samples || return
+	k get gr --watch &
+	local watch=$!
+	k wait --for=condition=Ready gr/chess gr/checkers --timeout=120s >/dev/null || [ -n "$told" ] ||
+		echo "Not all games are Ready: 'describe gr' says why." >&2
+	kill "$watch" 2>/dev/null && wait "$watch" 2>/dev/null
+	k get gr
+}
+if ! games; then
+	kill -TERM "$manager" 2>/dev/null || true
+	finish 1
+fi
 cat <<END
 
-The games run. In another terminal:
+In another terminal:
 
-    kubectl --kubeconfig $PWD/${kubeconfig#"$PWD"/} get gr -w
+    $kubectl --kubeconfig $kubeconfig get gr -w
 
 Ctrl-C stops the manager; the games keep running.
 END
-
-# The first wait ends with the signal, the second one with the manager.
-wait "$manager" || true
-wait "$manager" 2>/dev/null || status=$?
-echo "The manager stopped. The games keep running: 'make clean' removes them."
-exit "${status:-0}"
+finish

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes sure that what Runtime Manager needs is on this machine: a Docker engine
-# that answers, PostgreSQL's programs, kubectl. On Debian, as root, it installs
-# what is missing; elsewhere it says what to install. It may be run again.
+# that answers, PostgreSQL's programs, kubectl, a C compiler for the race
+# detector. On Debian, as root, it installs what is missing; elsewhere it says
+# what to install. It may be run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,10 +12,12 @@ fail() {
 	exit 1
 }
 
+# An old Go that cannot fetch its successor does not read our go.mod either.
 need_go() {
-	command -v go >/dev/null ||
-		fail "Go is missing: install the version that go.mod names ($(sed -n 's/^go //p' go.mod) or later) from https://go.dev/dl"
-	go version >/dev/null || fail "this Go cannot build the module: install $(sed -n 's/^go //p' go.mod) or later"
+	local wanted
+	wanted=$(sed -n 's/^go //p' go.mod)
+	command -v go >/dev/null || fail "Go is missing: install $wanted or later from https://go.dev/dl"
+	go list -m >/dev/null || fail "$(command -v go) cannot build this module: install Go $wanted or later from https://go.dev/dl"
 }
 
 have_postgres() {
@@ -23,16 +26,22 @@ have_postgres() {
 
 install_missing() {
 	local packages=()
-	command -v dockerd >/dev/null || docker info >/dev/null 2>&1 || packages+=(docker.io iptables)
-	command -v docker >/dev/null || packages+=(docker.io)
+	if ! command -v docker >/dev/null || ! { docker info >/dev/null 2>&1 || command -v dockerd >/dev/null; }; then
+		packages+=(docker.io iptables)
+	fi
 	have_postgres || packages+=(postgresql)
+	command -v "$(go env CC)" >/dev/null || packages+=(gcc libc6-dev)
 	[ ${#packages[@]} -eq 0 ] && return
 	if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
 		fail "install these first (Debian's names): ${packages[*]}; or run this as root on Debian"
 	fi
-	say "installing ${packages[*]}"
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -qq
+	# From Debian 13 on the client is a package of its own.
+	if ! command -v docker >/dev/null && apt-cache show docker-cli >/dev/null 2>&1; then
+		packages+=(docker-cli)
+	fi
+	say "installing ${packages[*]}"
 	apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 }
 
@@ -40,17 +49,18 @@ install_missing() {
 start_engine() {
 	docker info >/dev/null 2>&1 && return
 	[ "$(id -u)" -eq 0 ] || fail "the Docker engine does not answer: start it, or let this user reach its socket (group docker)"
+	local log=/var/log/dockerd.log
 	if [ -d /run/systemd/system ]; then
-		systemctl start docker
+		systemctl start docker || fail "systemd does not start the Docker engine: journalctl -u docker says why"
 	else
-		say "starting dockerd, its log is /var/log/dockerd.log"
-		setsid nohup dockerd >>/var/log/dockerd.log 2>&1 </dev/null &
+		say "starting dockerd, its log is $log"
+		setsid nohup dockerd >>"$log" 2>&1 </dev/null &
 	fi
 	for _ in $(seq 100); do
 		docker info >/dev/null 2>&1 && return
 		sleep 0.3
 	done
-	fail "the Docker engine does not come up: $(tail -n 3 /var/log/dockerd.log 2>/dev/null)"
+	fail "the Docker engine does not answer: $(tail -n 3 "$log" 2>/dev/null)"
 }
 
 # need_kubectl builds the stock kubectl from its library where there is none.
@@ -58,7 +68,7 @@ need_kubectl() {
 	command -v kubectl >/dev/null && return
 	[ -x bin/kubectl ] && return
 	say "building kubectl"
-	go build -trimpath -o bin/kubectl ./hack/kubectl
+	go build -o bin/kubectl ./hack/kubectl # with the flags of all other builds, to share what they compiled
 }
 
 need_go

@@ -367,12 +367,14 @@ func TestWorkshop(t *testing.T) {
 		require.NoError(t, <-ended)
 	}()
 
-	cancelled := make(chan struct{})
+	begun, cancelled := make(chan struct{}), make(chan struct{})
 	w.begin(chess, plan.PullImage{Ref: "typo"}, time.Hour, func(ctx context.Context) error {
+		close(begun)
 		<-ctx.Done()
 		close(cancelled)
 		return ctx.Err()
 	})
+	<-begun
 	require.Equal(t, plan.PullImage{Ref: "typo"}, w.inHand(chess).Action)
 	require.Nil(t, w.take(chess))
 	w.begin(chess, plan.PullImage{Ref: "right"}, time.Hour, func(context.Context) error { return nil })

@@ -136,11 +136,10 @@ func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.Ga
 		InHand: r.work.inHand(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
 	}
 	in.Health = r.probe(record, in.View)
-	deleting := !record.DeletionTimestamp.IsZero()
-	if deleting {
+	if !record.DeletionTimestamp.IsZero() {
 		in.StateExists = r.states.exists(game)
 	}
-	if in.Fleet.Reachable && in.View.Seen && len(in.View.Containers) == 0 && !deleting && record.Spec.State == v1alpha1.StateRunning {
+	if in.Fleet.Reachable && plan.NeedsImage(in) {
 		in.Image = r.image(ctx, record)
 	}
 	return in

@@ -182,11 +182,11 @@ type Port struct {
 // Resources bound what the game may use. They change in place, without a restart.
 type Resources struct {
 	// +kubebuilder:default="1"
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be a quantity greater than 0, such as 500m or 2"
+	// +kubebuilder:validation:XValidation:rule="!isQuantity(string(self)) || quantity(string(self)).isGreaterThan(quantity('0'))",message="must be a quantity greater than 0, such as 500m or 2"
 	// +optional
 	CPU resource.Quantity `json:"cpu,omitzero"`
 	// +kubebuilder:default="512Mi"
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('6Mi')) >= 0",message="must be a quantity of at least 6Mi, such as 512Mi"
+	// +kubebuilder:validation:XValidation:rule="!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity('6Mi')) >= 0",message="must be a quantity of at least 6Mi, such as 512Mi"
 	// +optional
 	Memory resource.Quantity `json:"memory,omitzero"`
 	// Pids is the largest number of processes and threads.

@@ -55,7 +55,7 @@ func DefaultConfig() Config {
 // Flags returns the flags that fill the configuration, by group.
 func (c *Config) Flags() cliflag.NamedFlagSets {
 	var groups cliflag.NamedFlagSets
-	api := groups.FlagSet("api")
+	api := groups.FlagSet("API")
 	api.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for all that the manager writes: kubeconfig, pki, postgres, games")
 	api.StringVar(&c.APIAddress, "api-address", c.APIAddress, "host:port where the Kubernetes API is served, over TLS")
 	store := groups.FlagSet("store")

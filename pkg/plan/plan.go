@@ -31,7 +31,8 @@ type Input struct {
 	Fleet  engine.Fleet
 	// Health holds the verdicts of the probes on the running container.
 	Health []v1alpha1.ProbeStatus
-	// Image tells of the game image; it is looked up only when there is no container.
+	// Image tells of the game image; it is looked up only when a container is
+	// to be made, see NeedsImage.
 	Image Image
 	// StateExists says whether the state directory is there; it is looked up
 	// only when the record is being deleted.
@@ -167,6 +168,15 @@ func outdated(in Input, c *engine.Container) bool {
 	return c.UID != string(in.Record.UID) || c.SpecHash != SpecHash(in.Record, in.Settings)
 }
 
+// NeedsImage says that a container is to be made, so that the game image matters.
+func NeedsImage(in Input) bool {
+	if !in.View.Seen || !in.Record.DeletionTimestamp.IsZero() || in.Record.Spec.State != v1alpha1.StateRunning {
+		return false
+	}
+	c, _ := choose(in)
+	return c == nil || outdated(in, c)
+}
+
 // Why a container is stopped, for the record.
 const (
 	whyDeleted   = "the record is being deleted"
@@ -210,7 +220,7 @@ func run(in Input, c *engine.Container) []Action {
 	case c.State == engine.StateRemoving:
 		return append([]Action{Wait{Reason: v1alpha1.ReasonRemoving, Message: "the engine is removing the container"}}, create(in)...)
 	case c.State == engine.StateDead || outdated(in, c):
-		return append(dispose(in, c, whyChanged), create(in)...)
+		return replace(in, c)
 	case alive(c):
 		return keep(in, c)
 	default:
@@ -219,14 +229,23 @@ func run(in Input, c *engine.Container) []Action {
 }
 
 func create(in Input) []Action {
-	var steps []Action
+	return append(pull(in), CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{})
+}
+
+// replace pulls first: an image that cannot be had stops no game.
+func replace(in Input, c *engine.Container) []Action {
+	steps := append(pull(in), dispose(in, c, whyChanged)...)
+	return append(steps, CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{})
+}
+
+func pull(in Input) []Action {
 	spec := in.Record.Spec
 	missing := !in.Image.Present && spec.ImagePullPolicy != v1alpha1.PullNever
 	stale := spec.ImagePullPolicy == v1alpha1.PullAlways && !in.Image.Pulled
 	if missing || stale {
-		steps = append(steps, PullImage{Ref: spec.Image})
+		return []Action{PullImage{Ref: spec.Image}}
 	}
-	return append(steps, CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{})
+	return nil
 }
 
 // keep lets a running container run, unless its probes say otherwise.

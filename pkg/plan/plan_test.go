@@ -138,6 +138,7 @@ func TestPlan(t *testing.T) {
 		{"dead", newScene().container("c1", engine.StateDead), "RemoveContainer CreateContainer StartContainer"},
 		{"being removed", newScene().container("c1", engine.StateRemoving), "Wait CreateContainer StartContainer"},
 		{"image changed", newScene().container("c1", engine.StateRunning).spec(func(s *v1alpha1.GameRuntimeSpec) { s.Image = "galaxy/chess:1.0.1" }), "StopContainer RemoveContainer CreateContainer StartContainer"},
+		{"image changed, and not here", absentImage(newScene().container("c1", engine.StateRunning).spec(func(s *v1alpha1.GameRuntimeSpec) { s.Image = "galaxy/chess:1.0.1" })), "PullImage StopContainer RemoveContainer CreateContainer StartContainer"},
 		{"made from a namesake", newScene().container("c1", engine.StateRunning, func(c *engine.Container) { c.UID = "other" }), "StopContainer RemoveContainer CreateContainer StartContainer"},
 		{"memory changed", newScene().container("c1", engine.StateRunning).spec(func(s *v1alpha1.GameRuntimeSpec) { s.Resources.Memory = resource.MustParse("1Gi") }), "UpdateResources"},
 		{"two running", newScene().container("c1", engine.StateRunning).container("c2", engine.StateRunning), "StopContainer RemoveContainer"},

@@ -167,6 +167,9 @@ func phase(in Input, p Plan) v1alpha1.Phase {
 	case nil:
 		return settledPhase(in)
 	case Wait:
+		if len(p.Actions) > 1 && runsMeanwhile(in, p.Actions[1]) {
+			return v1alpha1.PhaseRunning
+		}
 		return waitingPhase(in, next)
 	case PullImage:
 		return v1alpha1.PhasePulling
@@ -175,6 +178,14 @@ func phase(in Input, p Plan) v1alpha1.Phase {
 	default:
 		return v1alpha1.PhaseStarting
 	}
+}
+
+// runsMeanwhile says that the game runs on while the next action is awaited: an
+// image is pulled before its container is touched.
+func runsMeanwhile(in Input, next Action) bool {
+	_, pull := next.(PullImage)
+	c, _ := choose(in)
+	return pull && c != nil && alive(c)
 }
 
 func settledPhase(in Input) v1alpha1.Phase {

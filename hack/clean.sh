@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Removes what `make run` left: the sample installation's containers and network,
-# and, only when told "all", the data directory with every game's state.
+# Removes what `make run` left: the containers and the network of its installation,
+# and the data directory with the state of every game. Asks nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,5 +13,14 @@ if [ -f "$data/installation" ]; then
 	id=$(cat "$data/installation")
 	docker ps -aq --filter "label=runtime.galaxy.io/installation=$id" | xargs -r docker rm -f
 	docker network ls -q --filter "label=runtime.galaxy.io/installation=$id" | xargs -r docker network rm
+elif compgen -G "$data/games/*/*" >/dev/null; then
+	echo "$data/installation is missing, so the games' containers are not known: remove them and $data by hand" >&2
+	exit 1
 fi
-rm -rf bin "$data"
+
+# Where the database's user cannot reach the data directory, as below /root, the
+# database is kept under this name (pkg/postgres/home.go).
+directory=$data
+[ "${data#/}" != "$data" ] || directory=$PWD/$data
+tag=$(printf %s "$directory/postgres" | sha256sum | cut -c 1-8)
+rm -rf bin "$data" "/var/lib/runtime-manager/postgres-$tag"

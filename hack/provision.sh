@@ -67,8 +67,10 @@ start_engine() {
 need_kubectl() {
 	command -v kubectl >/dev/null && return
 	[ -x bin/kubectl ] && return
-	say "building kubectl"
-	go build -o bin/kubectl ./hack/kubectl # with the flags of all other builds, to share what they compiled
+	local library
+	library=$(go list -m -f '{{.Version}}' k8s.io/kubectl) # v0.37.2 is the library of v1.37.2
+	say "building kubectl v1${library#v0}"
+	go build -ldflags "-X k8s.io/component-base/version.gitVersion=v1${library#v0}" -o bin/kubectl ./hack/kubectl
 }
 
 need_go

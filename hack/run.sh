@@ -38,18 +38,23 @@ until ready; do
 done
 
 games() {
-	k apply -k config/samples || return
+	k get namespace default -o 'jsonpath={.metadata.uid}' >"$data/installation" || return # for make clean
 	k get gr --watch &
-	local watch=$!
-	k wait --for=condition=Ready gr/chess gr/checkers --timeout=120s >/dev/null || [ -n "$told" ] ||
-		echo "Not all games are Ready: 'describe gr' says why." >&2
-	kill "$watch" 2>/dev/null && wait "$watch" 2>/dev/null
-	k get gr
+	local table=$! applied=0
+	if k apply -k config/samples >/dev/null; then
+		k wait --for=condition=Ready gr/chess gr/checkers --timeout=120s >/dev/null || [ -n "$told" ] ||
+			echo "Not all games are Ready: 'describe gr' says why." >&2
+	else
+		applied=1
+	fi
+	kill "$table" 2>/dev/null && wait "$table" 2>/dev/null
+	return "$applied"
 }
 if ! games; then
 	kill -TERM "$manager" 2>/dev/null || true
 	finish 1
 fi
+[ -z "$told" ] || finish
 cat <<END
 
 In another terminal:

@@ -57,6 +57,9 @@ func LogLibraries(log logr.Logger) {
 // libraryLog is where controller-runtime says what it does: for debugging, but
 // for its errors.
 func libraryLog(log logr.Logger) logr.Logger {
+	if log.GetSink() == nil { // it is discarded
+		return log
+	}
 	return logr.New(libraryErrors{log.GetSink()}).V(1)
 }
 

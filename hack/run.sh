@@ -50,7 +50,7 @@ games() {
 	kill "$table" 2>/dev/null && wait "$table" 2>/dev/null
 	return "$applied"
 }
-if ! games; then
+if ! games && [ -z "$told" ]; then
 	kill -TERM "$manager" 2>/dev/null || true
 	finish 1
 fi

@@ -53,13 +53,13 @@ func (g *game) advance() (status, error) {
 }
 
 // save writes beside the file and moves it there, so that a crash at any point
-// leaves a whole turn.
+// leaves a whole turn; what it leaves beside, the next turn overwrites.
 func (g *game) save(turn int) error {
 	content, err := json.Marshal(map[string]int{"turn": turn})
 	if err != nil {
 		return fmt.Errorf("writing the state: %w", err)
 	}
-	file, err := os.CreateTemp(filepath.Dir(g.path), "turn-*")
+	file, err := os.OpenFile(g.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("writing the state: %w", err)
 	}

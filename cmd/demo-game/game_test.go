@@ -37,6 +37,7 @@ func code(t *testing.T, url string) int {
 
 func TestTurnsSurviveTheProcess(t *testing.T) {
 	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "turn.json.new"), []byte("cut off by a crash"), 0o600))
 	for want := 1; want <= 3; want++ {
 		_, web := serve(t, dir)
 		var now status

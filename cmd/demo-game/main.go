@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -53,8 +54,12 @@ func run() error {
 	if port == "" {
 		port = "8080"
 	}
-	fmt.Printf("game %s %s at turn %d, listening on %s\n", g.id, version, g.status().Turn, port)
-	server := &http.Server{Addr: ":" + port, Handler: newServer(g).handler(), ReadHeaderTimeout: 5 * time.Second}
+	listener, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("game %s %s at turn %d, listening on %s\n", g.id, version, g.status().Turn, listener.Addr())
+	server := &http.Server{Handler: newServer(g).handler(), ReadHeaderTimeout: 5 * time.Second}
 	drained := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		defer close(drained)
@@ -62,7 +67,7 @@ func run() error {
 		defer cancel()
 		_ = server.Shutdown(ctx) // what did not finish in time is cut off: every turn told is on disk
 	})
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving: %w", err)
 	}
 	<-drained // serving ends when the drain begins, not when it is over

@@ -34,7 +34,7 @@ finish() {
 ready() { [ -f "$kubeconfig" ] && k get --raw /readyz >/dev/null 2>&1; }
 until ready; do
 	kill -0 "$manager" 2>/dev/null || finish
-	sleep 0.2
+	sleep 0.2 || true # a Ctrl-C ends it too
 done
 
 games() {

@@ -36,13 +36,13 @@ install_missing() {
 		fail "install these first (Debian's names): ${packages[*]}; or run this as root on Debian"
 	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -qq
+	apt-get update -qq || say "not every package list could be updated"
 	# From Debian 13 on the client is a package of its own.
 	if ! command -v docker >/dev/null && apt-cache show docker-cli >/dev/null 2>&1; then
 		packages+=(docker-cli)
 	fi
 	say "installing ${packages[*]}"
-	apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+	apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}" >/dev/null
 }
 
 # start_engine starts a daemon that outlives us, where no service manager does.

@@ -58,7 +58,7 @@ type manager struct {
 // the real engine, and takes it down with everything that it made.
 func startManager(t testing.TB, change func(*Config)) *manager {
 	config := DefaultConfig()
-	config.DataDir = filepath.Join(t.TempDir(), "data")
+	config.DataDir = filepath.Join(tempDir(t), "data")
 	config.APIAddress, config.MetricsAddress = "127.0.0.1:0", "0"
 	config.Version = "v0.0.0-test"
 	if change != nil {
@@ -91,6 +91,13 @@ func startManager(t testing.TB, change func(*Config)) *manager {
 	m.WithWatch = newClient(t, m.kubeconfig)
 	t.Cleanup(m.cleanUp)
 	return m
+}
+
+// tempDir is one that PostgreSQL's user can reach, as few temporary ones are.
+func tempDir(t testing.TB) string {
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o711))
+	return dir
 }
 
 func newClient(t testing.TB, kubeconfig string) client.WithWatch {

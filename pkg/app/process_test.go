@@ -28,7 +28,7 @@ type process struct {
 func program(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "runtime-manager")
-	out, err := exec.Command("go", "build", "-o", path, "galaxy.io/runtime-manager/cmd/runtime-manager").CombinedOutput()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, "galaxy.io/runtime-manager/cmd/runtime-manager").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return path
 }
@@ -71,7 +71,7 @@ func kubectlPath() string {
 
 func TestKilledBetweenCreateAndStart(t *testing.T) {
 	program, proxy := program(t), startProxy(t)
-	dataDir := filepath.Join(t.TempDir(), "data")
+	dataDir := filepath.Join(tempDir(t), "data")
 	proxy.hold("/start")
 	first := startProcess(t, program, dataDir, "unix://"+proxy.path)
 
@@ -129,4 +129,17 @@ func TestTourWithKubectl(t *testing.T) {
 	require.Contains(t, out, "spec.resources.memory")
 	must("delete", "gr", "--all", "--timeout=60s")
 	require.Contains(t, must("get", "gr"), "No resources found")
+}
+
+func TestStopWhileStarting(t *testing.T) {
+	dir := filepath.Join(tempDir(t), "data")
+	p := &process{t: t, cmd: exec.Command(program(t), "serve", "--data-dir", dir, "--api-address", "127.0.0.1:0", "--metrics-address", "0")}
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	require.NoError(t, p.cmd.Start())
+	require.Eventually(t, func() bool { // initdb is at work
+		_, err := os.Stat(filepath.Join(dir, "postgres", "data.new"))
+		return err == nil
+	}, patience, time.Millisecond)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, p.cmd.Wait(), "an orderly end: %s", p.log.String())
 }

@@ -151,6 +151,9 @@ func (h home) initialise(ctx context.Context, bin programs) error {
 	cmd.Dir = h.dir
 	cmd.SysProcAttr = h.user.process()
 	if out, err := cmd.CombinedOutput(); err != nil {
+		if ctx.Err() != nil { // it was told to give up: what it printed tells nothing
+			return fmt.Errorf("initialising the database: %w", ctx.Err())
+		}
 		return fmt.Errorf("initialising the database: %w: %s", err, lastLine(out))
 	}
 	if err := os.Rename(fresh, h.data()); err != nil {
@@ -163,23 +166,11 @@ func (h home) initialise(ctx context.Context, bin programs) error {
 // removes the lock files of one that is gone. The lock on the data directory
 // vouches that no other manager uses it.
 func (h home) clearLeftovers(ctx context.Context) error {
-	pidFile := filepath.Join(h.data(), "postmaster.pid")
-	content, err := os.ReadFile(pidFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the database's lock: %w", err)
-	}
-	first, _, _ := strings.Cut(string(content), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err == nil && h.serves(pid) {
-		if err := h.end(ctx, pid); err != nil {
-			return err
-		}
+	if err := h.endServers(ctx); err != nil {
+		return err
 	}
 	locks, _ := filepath.Glob(filepath.Join(h.socket, ".s.PGSQL.*")) // the pattern is well-formed
-	for _, path := range append(locks, pidFile) {
+	for _, path := range append(locks, filepath.Join(h.data(), "postmaster.pid")) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing a stale lock: %w", err)
 		}
@@ -187,34 +178,50 @@ func (h home) clearLeftovers(ctx context.Context) error {
 	return nil
 }
 
-// serves says whether a process is a server of this home: a server's working
-// directory is its data, and a process id alone may be somebody else's by now.
-func (h home) serves(pid int) bool {
-	cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
-	return err == nil && cwd == h.data()
-}
-
-// end shuts a server down that is not our child.
-func (h home) end(ctx context.Context, pid int) error {
+// endServers shuts down what is not our child, and waits for the last of its
+// processes: those that a killed server leaves behind hold its shared memory
+// until they notice.
+func (h home) endServers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	signal := syscall.SIGINT
-	for tries := 0; h.serves(pid); tries++ {
+	signal := syscall.SIGINT // a server's fast shutdown
+	for tries := 0; ; tries++ {
+		servers := h.servers()
+		if len(servers) == 0 {
+			return nil
+		}
 		if tries == 500 { // ten seconds: it does not want to
 			signal = syscall.SIGQUIT
 		}
 		if tries%500 == 0 {
-			_ = syscall.Kill(pid, signal) // it may be gone by now
+			for _, pid := range servers {
+				_ = syscall.Kill(pid, signal) // it may be gone by now
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("ending the server that an earlier manager left behind (pid %d): %w", pid, ctx.Err())
+			return fmt.Errorf("ending the PostgreSQL that an earlier manager left behind (process %d): %w", servers[0], ctx.Err())
 		case <-poll.C:
 		}
 	}
-	return nil
+}
+
+// servers are the processes that work in our data: every process of a server
+// does, and a process id from a file may be somebody else's by now.
+func (h home) servers() []int {
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is well-formed
+	var pids []int
+	for _, link := range links {
+		if cwd, err := os.Readlink(link); err != nil || cwd != h.data() {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func (h home) logPath() string { return filepath.Join(h.dir, "postgres.log") }
@@ -231,11 +238,16 @@ func (h home) openLog() (*os.File, error) {
 	return file, nil
 }
 
-// lastWords are the last line of the server's log.
+// lastWords are what the server's log says of its end: its last fatal line, or
+// else its last one.
 func (h home) lastWords() string {
 	content, err := os.ReadFile(h.logPath())
 	if err != nil {
 		return "no log"
+	}
+	if i := bytes.LastIndex(content, []byte("FATAL:")); i >= 0 {
+		first, _, _ := bytes.Cut(content[i:], []byte("\n"))
+		return string(first)
 	}
 	return lastLine(content)
 }

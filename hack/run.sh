@@ -39,7 +39,7 @@ done
 
 games() {
 	k get namespace default -o 'jsonpath={.metadata.uid}' >"$data/installation" || return # for make clean
-	k get gr --watch &
+	"$kubectl" --kubeconfig "$kubeconfig" get gr --watch & # not by k: that would be a child of what is killed
 	local table=$! applied=0
 	if k apply -k config/samples >/dev/null; then
 		k wait --for=condition=Ready gr/chess gr/checkers --timeout=120s >/dev/null || [ -n "$told" ] ||

@@ -23,12 +23,13 @@ help: ## List the targets
 run: provision build ## Run the manager here with the sample games, until Ctrl-C
 	@hack/run.sh
 
+# -count=1: the engine and the database are no part of what the cache compares.
 .PHONY: test
 test: provision image ## Unit, store and integration tests, on a real Docker engine and PostgreSQL
 	go vet -tags integration ./...
-	CGO_ENABLED=1 go test -race -tags integration $(RACE)
-	go test $(PLAIN)
-	go test -tags integration -timeout 20m ./pkg/app
+	CGO_ENABLED=1 go test -count=1 -race -tags integration $(RACE)
+	go test -count=1 $(PLAIN)
+	go test -count=1 -tags integration -timeout 20m ./pkg/app
 
 .PHONY: provision
 provision:

@@ -1,25 +1,13 @@
 package mirror
 
-import (
-	"reflect"
+import "galaxy.io/runtime-manager/pkg/engine"
 
-	"galaxy.io/runtime-manager/pkg/engine"
-)
-
-// show brings an inspect's answer into the picture, unless a later question
-// was answered already. A container that is not ours is none of our business.
+// show brings an inspect's answer into the picture. A container that is not
+// ours is none of our business.
 func (m *Mirror) show(c engine.Container, asked uint64) {
-	if c.Installation != m.options.Installation {
-		return
-	}
 	m.mu.Lock()
-	known := m.containers[c.ID]
-	if known != nil && known.asked > asked {
-		m.mu.Unlock()
-		return
-	}
-	changed := known == nil || !reflect.DeepEqual(known.container, c)
-	m.putLocked(c, asked)
+	m.followedLocked(c.ID, asked)
+	changed := c.Installation == m.options.Installation && m.picture.put(c, asked, m.options.Clock.Now())
 	m.mu.Unlock()
 	if changed {
 		m.options.OnChange(c.Game)
@@ -29,81 +17,68 @@ func (m *Mirror) show(c engine.Container, asked uint64) {
 // drop takes a container out of the picture that the engine does not know.
 func (m *Mirror) drop(id string, asked uint64) {
 	m.mu.Lock()
-	known := m.containers[id]
-	if known == nil || known.asked > asked {
-		delete(m.announced, id)
-		m.mu.Unlock()
-		return
-	}
-	m.dropLocked(known)
+	m.followedLocked(id, asked)
+	known := m.picture.drop(id, asked)
 	m.mu.Unlock()
-	m.options.OnChange(known.container.Game)
+	if known != nil {
+		m.options.OnChange(known.container.Game)
+	}
+}
+
+// followedLocked notes that an inspect followed a container's event, if it was
+// asked for after it.
+func (m *Mirror) followedLocked(id string, asked uint64) {
+	if before, waits := m.announced[id]; waits && asked > before {
+		delete(m.announced, id)
+	}
 }
 
 // compare brings a list into the picture and returns the containers that it
-// shows as new or changed: a list tells their state, an inspect the rest.
-func (m *Mirror) compare(listed []engine.Container, asked uint64) (changed []string) {
-	m.mu.Lock()
-	var games []engine.GameID
-	there := make(map[string]bool, len(listed))
-	for _, c := range listed {
-		there[c.ID] = true
-		known := m.containers[c.ID]
-		if known != nil && (known.asked > asked || known.container.State == c.State) {
-			continue
-		}
-		m.countMissedLocked(c.ID)
-		if known != nil { // keep what only an inspect tells, as far as it still holds
-			state := c.State
-			c = known.container
-			c.State, c.Inspected = state, false
-		}
-		m.putLocked(c, asked)
-		changed, games = append(changed, c.ID), append(games, c.Game)
-	}
-	for id, known := range m.containers {
-		if there[id] || known.asked > asked {
-			continue
-		}
-		m.countMissedLocked(id)
-		m.dropLocked(known)
-		games = append(games, known.container.Game)
-	}
-	m.mu.Unlock()
+// shows as new or changed: the list tells little of them, an inspect the rest.
+func (m *Mirror) compare(listed []engine.Container, asked uint64) []string {
+	changed, games := m.enter(listed, asked)
 	for _, game := range games {
 		m.options.OnChange(game)
 	}
 	return changed
 }
 
+func (m *Mirror) enter(listed []engine.Container, asked uint64) (changed []string, games []engine.GameID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.options.Clock.Now()
+	m.listedAt = now
+	there := make(map[string]bool, len(listed))
+	for _, c := range listed {
+		there[c.ID] = true
+		if known := m.picture.entries[c.ID]; known != nil {
+			if known.container.State == c.State && known.container.Name == c.Name {
+				continue
+			}
+			c.CreatedAt = known.container.CreatedAt // a list may round
+		}
+		if m.picture.put(c, asked, now) {
+			m.countMissedLocked(c.ID)
+			changed, games = append(changed, c.ID), append(games, c.Game)
+		}
+	}
+	for id := range m.picture.entries {
+		if there[id] {
+			continue
+		}
+		if known := m.picture.drop(id, asked); known != nil {
+			m.countMissedLocked(id)
+			delete(m.announced, id)
+			games = append(games, known.container.Game)
+		}
+	}
+	return changed, games
+}
+
 // countMissedLocked counts a change that no event announced. The first list
 // announces itself.
 func (m *Mirror) countMissedLocked(id string) {
-	if m.seen && !m.announced[id] {
+	if _, announced := m.announced[id]; m.seen && !announced {
 		m.metrics.eventsMissed.Inc()
-	}
-}
-
-func (m *Mirror) putLocked(c engine.Container, asked uint64) {
-	e := &entry{container: c, asked: asked}
-	m.containers[c.ID] = e
-	if c.Inspected {
-		delete(m.announced, c.ID)
-	}
-	game := m.games[c.Game]
-	if game == nil {
-		game = map[string]*entry{}
-		m.games[c.Game] = game
-	}
-	game[c.ID] = e
-}
-
-func (m *Mirror) dropLocked(e *entry) {
-	delete(m.containers, e.container.ID)
-	delete(m.announced, e.container.ID)
-	game := m.games[e.container.Game]
-	delete(game, e.container.ID)
-	if len(game) == 0 {
-		delete(m.games, e.container.Game)
 	}
 }

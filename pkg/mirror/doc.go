@@ -8,13 +8,18 @@
 //
 // Flow. Run subscribes to the events first and lists second, so that nothing
 // falls between; a container that the list shows as new or changed is inspected
-// by a bounded number of workers. It lists again at every reconnect and every
-// five minutes, with jitter. Reconnecting asks for the events since the last
-// one, less an overlap; a repeated event costs one inspect.
+// by a bounded number of workers. It lists again every five minutes, with
+// jitter, and at every reconnect, when it also inspects everything: what
+// happened between two streams may have left no event, and a list does not tell
+// two runs of a container apart. Reconnecting asks for the events since the
+// last one, less an overlap; a repeated event costs one inspect.
 //
 // Failure. An inspect has its own deadline: a container that hangs stays as the
 // list told it (Inspected is false), is asked again with a growing delay, and
 // delays nobody else. An engine that does not answer leaves the picture as it
-// is, unknown and not dead; Fleet says so until a list succeeds. Two answers
-// about one container that overlap are ordered by when they were asked for.
+// is, unknown and not dead; Fleet says so until a list succeeds.
+//
+// Order. Questions are numbered, and an answer changes nothing that the answer
+// to a later question told: neither the facts of a container nor that it is
+// gone.
 package mirror

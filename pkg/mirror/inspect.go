@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 
 	"golang.org/x/sync/errgroup"
 
@@ -9,20 +10,29 @@ import (
 )
 
 // inspectDirty is one worker: it asks what became of containers that may have
-// changed. One that does not answer is asked again later, with a growing delay.
+// changed. No container is with two workers at a time.
 func (m *Mirror) inspectDirty(ctx context.Context) {
 	for {
 		id, shutdown := m.dirty.Get()
 		if shutdown {
 			return
 		}
-		if err := m.inspect(ctx, id); err != nil && ctx.Err() == nil {
-			m.dirty.AddRateLimited(id)
-		} else {
-			m.dirty.Forget(id)
-		}
+		m.look(ctx, id)
 		m.dirty.Done(id)
 	}
+}
+
+// look inspects a container, and again later if there was no answer.
+func (m *Mirror) look(ctx context.Context, id string) {
+	err := m.inspect(ctx, id)
+	if err == nil {
+		m.dirty.Forget(id)
+		return
+	}
+	if ctx.Err() == nil && engine.KindOf(err) == engine.Timeout && m.dirty.NumRequeues(id) == 0 {
+		m.options.Log.Info("container does not answer", "container", id)
+	}
+	m.dirty.AddRateLimited(id)
 }
 
 // inspect asks about one container and brings the answer into the picture.
@@ -30,6 +40,7 @@ func (m *Mirror) inspect(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, m.options.InspectTimeout)
 	defer cancel()
 	asked := m.ask()
+	defer m.answered(asked)
 	m.metrics.inspects.Inc()
 	c, err := m.options.Reader.Inspect(ctx, id)
 	switch engine.KindOf(err) {
@@ -39,67 +50,62 @@ func (m *Mirror) inspect(ctx context.Context, id string) error {
 	case engine.NotFound:
 		m.drop(id, asked)
 		return nil
-	case engine.Timeout:
-		m.metrics.inspectTimeouts.Inc()
-		return err
 	default:
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			m.metrics.inspectTimeouts.Inc()
+		}
 		return err
 	}
 }
 
-// ask numbers a question.
 func (m *Mirror) ask() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked++
-	return m.asked
+	return m.picture.ask()
 }
 
-// list asks for everything. On a new stream every container is inspected:
-// what happened before it has no event, and a list does not tell two runs of a
-// container apart.
+func (m *Mirror) answered(asked uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.picture.answered(asked)
+}
+
+// list asks for everything, and has inspected what the list cannot tell.
 func (m *Mirror) list(ctx context.Context, newStream bool) error {
 	listCtx, cancel := context.WithTimeout(ctx, m.options.ListTimeout)
 	defer cancel()
 	asked := m.ask()
+	defer m.answered(asked)
 	m.metrics.lists.Inc()
 	listed, err := m.options.Reader.List(listCtx, m.options.Installation)
 	if err != nil {
 		return err
 	}
-	changed := m.compare(listed, asked)
+	doubtful := m.compare(listed, asked)
 	if newStream {
-		changed = changed[:0]
+		doubtful = doubtful[:0]
 		for _, c := range listed {
-			changed = append(changed, c.ID)
+			doubtful = append(doubtful, c.ID)
 		}
 	}
-	m.mu.Lock()
-	seen := m.seen
-	m.mu.Unlock()
-	if seen {
-		for _, id := range changed {
-			m.dirty.Add(id)
-		}
-		return nil
+	if !m.hasSeen() {
+		return m.firstSight(ctx, doubtful)
 	}
-	return m.firstSight(ctx, changed)
+	for _, id := range doubtful {
+		m.dirty.Add(id)
+	}
+	return nil
 }
 
 // firstSight completes the first picture: it is not shown before every
 // container was asked once, answer or not.
 func (m *Mirror) firstSight(ctx context.Context, ids []string) error {
-	group := errgroup.Group{}
+	var group errgroup.Group
 	group.SetLimit(m.options.Inspectors)
 	for _, id := range ids {
-		group.Go(func() error {
-			if err := m.inspect(ctx, id); err != nil {
-				m.dirty.AddRateLimited(id)
-			}
-			return nil
-		})
+		group.Go(func() error { m.look(ctx, id); return nil })
 	}
-	_ = group.Wait() // no error is returned: a container that does not answer is asked again
+	_ = group.Wait() // none fails: a container that does not answer is asked again
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -107,4 +113,10 @@ func (m *Mirror) firstSight(ctx context.Context, ids []string) error {
 	m.seen = true
 	m.mu.Unlock()
 	return nil
+}
+
+func (m *Mirror) hasSeen() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen
 }

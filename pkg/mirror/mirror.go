@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"sort"
 	"sync"
 	"time"
 
@@ -24,11 +23,12 @@ type Options struct {
 	// ListTimeout and InspectTimeout bound one call; 30 s and 10 s.
 	ListTimeout    time.Duration
 	InspectTimeout time.Duration
-	// Inspectors is how many inspects are in flight at most; 8.
+	// Inspectors is how many containers are inspected at once; 8. Refresh is
+	// beside them.
 	Inspectors int
 	// OnChange is told of each game whose view changed, OnFleet of each change
-	// of the engine's reachability. They are called without locks and must not
-	// block.
+	// of the engine's reachability or identity. They are called without locks
+	// and must not block.
 	OnChange func(engine.GameID)
 	OnFleet  func(engine.Fleet)
 }
@@ -62,75 +62,63 @@ func (o Options) withDefaults() Options {
 type Mirror struct {
 	options Options
 	metrics metrics
-	// dirty holds the containers to inspect, each once, and no container is
-	// inspected by two workers at a time.
+	// dirty holds the containers to inspect, each once. It lives as long as Run.
 	dirty workqueue.TypedRateLimitingInterface[string]
 
-	mu         sync.Mutex
-	seen       bool
-	fleet      engine.Fleet
-	containers map[string]*entry
-	games      map[engine.GameID]map[string]*entry
-	announced  map[string]bool // containers with an event since their last answer
-	lastEvent  time.Time
-	asked      uint64 // numbers the questions, so that their answers can be ordered
-}
-
-// entry is what is known of one container.
-type entry struct {
-	container engine.Container
-	// asked is the number of the question that this is the answer to.
-	asked uint64
+	mu        sync.Mutex
+	picture   picture
+	fleet     engine.Fleet
+	seen      bool
+	listedAt  time.Time
+	lastEvent time.Time // by the engine's clock
+	// announced holds the containers with an event that no inspect has followed
+	// yet, and the number of the last question before it.
+	announced map[string]uint64
 }
 
 // New returns a mirror that shows nothing until Run.
 func New(options Options) *Mirror {
-	retry := workqueue.NewTypedItemExponentialFailureRateLimiter[string](time.Second, time.Minute)
 	return &Mirror{
-		options: options.withDefaults(), metrics: newMetrics(),
-		dirty:      workqueue.NewTypedRateLimitingQueue(retry),
-		containers: map[string]*entry{}, games: map[engine.GameID]map[string]*entry{}, announced: map[string]bool{},
+		options: options.withDefaults(), metrics: newMetrics(), picture: newPicture(), announced: map[string]uint64{},
 	}
 }
 
-// View returns what is known of one game.
+// View returns what is known of one game. It is the caller's to keep, but not
+// to change.
 func (m *Mirror) View(game engine.GameID) engine.View {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	view := engine.View{Seen: m.seen, At: m.options.Clock.Now()}
-	for _, e := range m.games[game] {
+	view := engine.View{Seen: m.seen, At: m.listedAt}
+	for _, e := range m.picture.of(game) {
 		view.Containers = append(view.Containers, e.container)
-	}
-	sort.Slice(view.Containers, func(i, j int) bool {
-		a, b := view.Containers[i], view.Containers[j]
-		if !a.CreatedAt.Equal(b.CreatedAt) {
-			return a.CreatedAt.Before(b.CreatedAt)
+		if e.at.After(view.At) {
+			view.At = e.at
 		}
-		return a.ID < b.ID
-	})
+	}
 	return view
 }
 
-// Fleet returns what is known of the engine.
+// Fleet returns what is known of the engine. Its Since is zero until the engine
+// was asked once.
 func (m *Mirror) Fleet() engine.Fleet {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.fleet
 }
 
-// Games returns the games that have containers.
+// Games returns the games that have containers, in no order.
 func (m *Mirror) Games() []engine.GameID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	games := make([]engine.GameID, 0, len(m.games))
-	for game := range m.games {
+	games := make([]engine.GameID, 0, len(m.picture.games))
+	for game := range m.picture.games {
 		games = append(games, game)
 	}
 	return games
 }
 
 // Refresh inspects one container now, so that whoever changed it sees its own
-// change in the next View.
+// change in the next View. A container that is gone is no error.
 func (m *Mirror) Refresh(ctx context.Context, id string) error {
 	return m.inspect(ctx, id)
 }

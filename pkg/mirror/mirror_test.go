@@ -2,12 +2,11 @@ package mirror
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -21,116 +20,10 @@ const patience = 10 * time.Second
 
 var chess = engine.GameID{Namespace: "default", Name: "chess"}
 
-// fakeReader is an engine of which a test controls every answer.
-type fakeReader struct {
-	mu         sync.Mutex
-	down       bool
-	containers map[string]engine.Container
-	// hold makes inspects of a container wait until it is closed, or their caller gives up.
-	hold   map[string]chan struct{}
-	events chan engine.Event
-	cut    chan struct{}
-}
-
-func newFake() *fakeReader {
-	return &fakeReader{
-		containers: map[string]engine.Container{}, hold: map[string]chan struct{}{},
-		events: make(chan engine.Event), cut: make(chan struct{}),
-	}
-}
-
-var errAway = &engine.Error{Op: "ask", Kind: engine.Unreachable, Err: errors.New("connection refused")}
-
-func (f *fakeReader) Info(context.Context) (engine.Info, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.down {
-		return engine.Info{}, errAway
-	}
-	return engine.Info{ID: "e", Name: "host"}, nil
-}
-
-func (f *fakeReader) List(context.Context, string) ([]engine.Container, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var all []engine.Container
-	for _, c := range f.containers {
-		c.Inspected, c.Exit, c.StartedAt = false, nil, time.Time{}
-		all = append(all, c)
-	}
-	return all, nil
-}
-
-func (f *fakeReader) Inspect(ctx context.Context, id string) (engine.Container, error) {
-	f.mu.Lock()
-	c, there := f.containers[id]
-	held := f.hold[id]
-	f.mu.Unlock()
-	if held != nil {
-		select {
-		case <-held:
-		case <-ctx.Done():
-			return engine.Container{}, &engine.Error{Op: "inspect", Kind: engine.Timeout, Err: ctx.Err()}
-		}
-	}
-	if !there {
-		return engine.Container{}, &engine.Error{Op: "inspect", Kind: engine.NotFound, Err: errors.New("no such container")}
-	}
-	c.Inspected = true
-	return c, nil
-}
-
-func (f *fakeReader) InspectImage(context.Context, string) (engine.Image, error) {
-	return engine.Image{}, errAway
-}
-
-func (f *fakeReader) Events(ctx context.Context, _ string, _ time.Time, subscribed func(), handle func(engine.Event)) error {
-	f.mu.Lock()
-	cut := f.cut
-	f.mu.Unlock()
-	subscribed()
-	for {
-		select {
-		case e := <-f.events:
-			handle(e)
-		case <-cut:
-			return errAway
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// set changes a container without telling.
-func (f *fakeReader) set(id string, state engine.State) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.containers[id] = engine.Container{ID: id, Game: chess, Installation: "i", State: state}
-}
-
-func (f *fakeReader) remove(id string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.containers, id)
-}
-
-func (f *fakeReader) tell(id string) {
-	f.events <- engine.Event{ContainerID: id, Game: chess, Action: "x", At: time.Now()}
-}
-
-func (f *fakeReader) setDown(down bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.down = down
-	if down {
-		close(f.cut)
-		f.cut = make(chan struct{})
-	}
-}
-
-// start runs a mirror and waits for its first sight.
-func start(t *testing.T, f *fakeReader, change func(*Options)) *Mirror {
-	options := Options{Reader: f, Installation: "i", Log: logr.Discard(), InspectTimeout: patience}
+// start runs a mirror for as long as the test.
+func start(t *testing.T, reader engine.Reader, change func(*Options)) *Mirror {
+	t.Helper()
+	options := Options{Reader: reader, Installation: "i", Log: logr.Discard(), InspectTimeout: patience}
 	if change != nil {
 		change(&options)
 	}
@@ -145,11 +38,18 @@ func start(t *testing.T, f *fakeReader, change func(*Options)) *Mirror {
 	return m
 }
 
-// unrun is a mirror that nobody runs: it shows only what a test shows it.
-func unrun(t *testing.T, f *fakeReader) *Mirror {
-	m := New(Options{Reader: f, Installation: "i"})
-	t.Cleanup(m.dirty.ShutDown)
+// startSeen runs a mirror and waits for its first sight.
+func startSeen(t *testing.T, reader engine.Reader, change func(*Options)) *Mirror {
+	t.Helper()
+	m := start(t, reader, change)
+	eventually(t, "reachable", func() bool { return m.Fleet().Reachable })
+	require.True(t, m.View(chess).Seen)
 	return m
+}
+
+// unrun is a mirror that nobody runs: it shows only what a test refreshes.
+func unrun(f *fakeReader) *Mirror {
+	return New(Options{Reader: f, Installation: "i", Log: logr.Discard()})
 }
 
 func eventually(t *testing.T, what string, condition func() bool) {
@@ -157,65 +57,124 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	require.Eventually(t, condition, patience, time.Millisecond, what)
 }
 
-func (m *Mirror) shows(id string, state engine.State) func() bool {
-	return func() bool {
-		for _, c := range m.View(chess).Containers {
-			if c.ID == id {
-				return c.State == state
-			}
-		}
-		return state == ""
+// awaitOne waits for the next value.
+func awaitOne[T any](t *testing.T, what string, values <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-values:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("waited in vain for %s", what)
+		panic("unreachable")
 	}
 }
+
+// find returns a container of chess, or nil.
+func (m *Mirror) find(id string) *engine.Container {
+	for _, c := range m.View(chess).Containers {
+		if c.ID == id {
+			return &c
+		}
+	}
+	return nil
+}
+
+// shows says that a container has a state; "" is gone.
+func (m *Mirror) shows(id string, state engine.State) func() bool {
+	return func() bool {
+		c := m.find(id)
+		return c == nil && state == "" || c != nil && c.State == state
+	}
+}
+
+// followed says that the last event was heard, and that an inspect followed
+// every event.
+func (m *Mirror) followed(last time.Time) func() bool {
+	return func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.lastEvent.Equal(last) && len(m.announced) == 0
+	}
+}
+
+func count(c prometheus.Counter) int { return int(testutil.ToFloat64(c)) }
 
 func TestNothingIsShownBeforeTheFirstSight(t *testing.T) {
 	f := newFake()
 	f.set("c1", engine.StateRunning)
-	release := make(chan struct{})
-	f.hold["c1"] = release
+	release := f.hang("c1")
 	m := start(t, f, nil)
 	eventually(t, "the list is in", m.shows("c1", engine.StateRunning))
 	require.False(t, m.View(chess).Seen, "an inspect is still under way")
 	require.False(t, m.Fleet().Reachable)
-	close(release)
-	eventually(t, "seen", func() bool { return m.View(chess).Seen })
+	release()
 	eventually(t, "reachable", func() bool { return m.Fleet().Reachable })
-	require.True(t, m.View(chess).Containers[0].Inspected)
+	require.True(t, m.View(chess).Seen)
+	require.True(t, m.find("c1").Inspected)
+	require.Zero(t, count(m.metrics.eventsMissed), "the first list announces itself")
 }
 
 func TestEventsAreHints(t *testing.T) {
 	f := newFake()
 	changed := make(chan engine.GameID, 100)
-	m := start(t, f, func(o *Options) { o.OnChange = func(g engine.GameID) { changed <- g } })
-	eventually(t, "seen", func() bool { return m.View(chess).Seen })
+	m := startSeen(t, f, func(o *Options) { o.OnChange = func(g engine.GameID) { changed <- g } })
 	f.set("c1", engine.StateRunning)
 	f.tell("c1")
-	require.Equal(t, chess, <-changed)
+	require.Equal(t, chess, awaitOne(t, "a start", changed))
 	require.True(t, m.shows("c1", engine.StateRunning)())
 	f.set("c1", engine.StateExited)
 	f.tell("c1")
-	require.Equal(t, chess, <-changed)
+	require.Equal(t, chess, awaitOne(t, "an end", changed))
 	f.remove("c1")
-	f.tell("c1")
-	require.Equal(t, chess, <-changed)
+	last := f.tell("c1")
+	require.Equal(t, chess, awaitOne(t, "a removal", changed))
 	require.Empty(t, m.View(chess).Containers)
-	require.Zero(t, testutil.ToFloat64(m.metrics.eventsMissed))
+	require.Empty(t, m.Games())
+	require.Zero(t, count(m.metrics.eventsMissed))
+	require.True(t, m.followed(last)())
 }
 
 func TestListsAreTruth(t *testing.T) {
 	f := newFake()
+	changed := make(chan engine.GameID, 100)
+	goes := engine.GameID{Namespace: "default", Name: "goes"}
 	f.set("stays", engine.StateRunning)
 	f.set("exits", engine.StateRunning)
-	f.set("goes", engine.StateRunning)
-	m := start(t, f, func(o *Options) { o.Resync = 20 * time.Millisecond })
+	f.set("renamed", engine.StateRunning, func(c *engine.Container) { c.Name = "old" })
+	f.set("goes", engine.StateRunning, func(c *engine.Container) { c.Game = goes })
+	m := start(t, f, func(o *Options) {
+		o.Resync = 20 * time.Millisecond
+		o.OnChange = func(g engine.GameID) { changed <- g }
+	})
 	eventually(t, "seen", func() bool { return m.View(chess).Seen })
-	f.set("exits", engine.StateExited) // and no event tells of any of it
-	f.remove("goes")
+	for len(changed) > 0 {
+		<-changed
+	}
+	f.remove("goes") // and no event tells of any of it
+	require.Equal(t, goes, awaitOne(t, "the game whose container vanished", changed))
+	require.Empty(t, m.View(goes).Containers)
+	f.set("exits", engine.StateExited)
 	f.set("comes", engine.StateRunning)
-	eventually(t, "exited", m.shows("exits", engine.StateExited))
-	eventually(t, "gone", m.shows("goes", ""))
-	eventually(t, "come", m.shows("comes", engine.StateRunning))
-	eventually(t, "all counted", func() bool { return testutil.ToFloat64(m.metrics.eventsMissed) == 3 })
+	f.set("renamed", engine.StateRunning, func(c *engine.Container) { c.Name = "new" })
+	for id, state := range map[string]engine.State{"exits": engine.StateExited, "comes": engine.StateRunning, "stays": engine.StateRunning} {
+		eventually(t, id, func() bool { c := m.find(id); return c != nil && c.State == state && c.Inspected })
+	}
+	eventually(t, "renamed", func() bool { return m.find("renamed").Name == "new" })
+	require.Equal(t, 4, count(m.metrics.eventsMissed))
+}
+
+func TestWhatAListDoesNotTellIsNotShown(t *testing.T) {
+	f := newFake()
+	ended := func(c *engine.Container) { c.Exit = &engine.Exit{Code: 1}; c.CreatedAt = time.Unix(100, 500) }
+	f.set("c1", engine.StateExited, ended)
+	m := startSeen(t, f, func(o *Options) { o.Resync = 20 * time.Millisecond })
+	require.NotNil(t, m.find("c1").Exit)
+	defer f.hang("c1")()
+	f.set("c1", engine.StateRunning, ended)
+	eventually(t, "running", m.shows("c1", engine.StateRunning))
+	require.Equal(t, engine.Container{
+		ID: "c1", Game: chess, Installation: "i", State: engine.StateRunning, CreatedAt: time.Unix(100, 500),
+	}, *m.find("c1"), "how the last run ended says nothing of this one")
 }
 
 func TestEngineAwayAndBack(t *testing.T) {
@@ -223,66 +182,77 @@ func TestEngineAwayAndBack(t *testing.T) {
 	f.set("c1", engine.StateRunning)
 	fleets := make(chan engine.Fleet, 10)
 	m := start(t, f, func(o *Options) { o.OnFleet = func(f engine.Fleet) { fleets <- f } })
-	require.True(t, (<-fleets).Reachable)
+	require.True(t, awaitOne(t, "the engine", fleets).Reachable)
 	f.setDown(true)
-	away := <-fleets
+	away := awaitOne(t, "the engine to go", fleets)
 	require.False(t, away.Reachable)
 	require.Contains(t, away.Reason, "connection refused")
+	require.Equal(t, "host", away.Info.Name, "who it was is known still")
 	require.True(t, m.shows("c1", engine.StateRunning)(), "what was seen is unknown now, not gone")
 	f.set("c1", engine.StateExited)
 	f.setDown(false)
-	require.True(t, (<-fleets).Reachable)
+	back := awaitOne(t, "the engine to come back", fleets)
+	require.True(t, back.Reachable)
+	require.True(t, back.Since.After(away.Since))
 	eventually(t, "seen anew", m.shows("c1", engine.StateExited))
 }
 
-func TestOneThatHangsDelaysNobody(t *testing.T) {
+func TestEngineAwayAtFirst(t *testing.T) {
 	f := newFake()
-	m := start(t, f, func(o *Options) { o.InspectTimeout, o.Inspectors = 50*time.Millisecond, 2 })
-	eventually(t, "seen", func() bool { return m.View(chess).Seen })
-	f.mu.Lock()
-	f.hold["hangs"] = make(chan struct{})
-	f.mu.Unlock()
-	f.set("hangs", engine.StateRunning)
-	f.tell("hangs")
-	for _, id := range []string{"a", "b", "c"} {
-		f.set(id, engine.StateRunning)
-		f.tell(id)
-		eventually(t, id, m.shows(id, engine.StateRunning))
-	}
-	eventually(t, "counted", func() bool { return testutil.ToFloat64(m.metrics.inspectTimeouts) > 0 })
+	f.down = true
+	fleets := make(chan engine.Fleet, 10)
+	m := start(t, f, func(o *Options) { o.OnFleet = func(f engine.Fleet) { fleets <- f } })
+	require.False(t, awaitOne(t, "a word", fleets).Reachable)
+	require.False(t, m.View(chess).Seen)
+	f.setDown(false)
+	require.True(t, awaitOne(t, "the engine", fleets).Reachable)
+	require.True(t, m.View(chess).Seen)
+	require.Empty(t, fleets, "each turn is told once")
 }
 
-func TestAnEarlierAnswerDoesNotOverwriteALaterOne(t *testing.T) {
-	m := unrun(t, newFake())
-	early, late := m.ask(), m.ask()
-	m.show(engine.Container{ID: "c1", Game: chess, Installation: "i", State: engine.StateExited, Inspected: true}, late)
-	m.show(engine.Container{ID: "c1", Game: chess, Installation: "i", State: engine.StateRunning, Inspected: true}, early)
-	require.True(t, m.shows("c1", engine.StateExited)())
-	m.drop("c1", early)
-	require.True(t, m.shows("c1", engine.StateExited)())
-}
-
-func TestRefreshShowsOurOwnChange(t *testing.T) {
+func TestAnEngineThatDoesNotListIsAway(t *testing.T) {
 	f := newFake()
-	m := unrun(t, f) // no event will tell
-	f.set("c1", engine.StateCreated)
-	require.NoError(t, m.Refresh(context.Background(), "c1"))
-	require.True(t, m.shows("c1", engine.StateCreated)())
-	f.remove("c1")
-	require.NoError(t, m.Refresh(context.Background(), "c1"))
-	require.Empty(t, m.Games())
+	f.setListFails(true)
+	fleets := make(chan engine.Fleet, 10)
+	m := start(t, f, func(o *Options) { o.OnFleet = func(f engine.Fleet) { fleets <- f } })
+	require.Contains(t, awaitOne(t, "a word", fleets).Reason, "no list today")
+	require.False(t, m.View(chess).Seen)
+	f.setListFails(false)
+	require.True(t, awaitOne(t, "a list", fleets).Reachable)
 }
 
-func TestOthersContainersAreNotShown(t *testing.T) {
-	m := unrun(t, newFake())
-	m.show(engine.Container{ID: "c1", Game: chess, Installation: "somebody else"}, m.ask())
-	require.Empty(t, m.View(chess).Containers)
+func TestAStreamThatBreaksIsResumed(t *testing.T) {
+	f := newFake()
+	run := func(at time.Time) func(*engine.Container) { return func(c *engine.Container) { c.StartedAt = at } }
+	f.set("c1", engine.StateRunning, run(time.Unix(100, 0)))
+	fleets := make(chan engine.Fleet, 10)
+	m := startSeen(t, f, func(o *Options) { o.OnFleet = func(f engine.Fleet) { fleets <- f } })
+	require.True(t, awaitOne(t, "the engine", fleets).Reachable)
+	require.Zero(t, f.lastSince(), "the first stream begins now")
+	last := f.tell("c1")
+	eventually(t, "an inspect follows the event", m.followed(last))
+	f.set("c1", engine.StateRunning, run(time.Unix(200, 0))) // it ended and began again while nobody listened
+	f.cutStream()
+	eventually(t, "the run that no list tells from the one before", func() bool { return m.find("c1").StartedAt.Equal(time.Unix(200, 0)) })
+	require.Equal(t, last.Add(-overlap), f.lastSince())
+	require.Equal(t, 1, count(m.metrics.reconnects))
+	require.Zero(t, count(m.metrics.eventsMissed))
+	require.Empty(t, fleets, "the engine was there all the time")
 }
 
-func TestTheOldestComesFirst(t *testing.T) {
-	m := unrun(t, newFake())
-	for id, age := range map[string]time.Duration{"young": time.Minute, "old": time.Hour} {
-		m.show(engine.Container{ID: id, Game: chess, Installation: "i", CreatedAt: time.Now().Add(-age)}, m.ask())
-	}
-	require.Equal(t, "old", m.View(chess).Containers[0].ID)
+func TestAListThatAStreamTakesDownIsNoOutage(t *testing.T) {
+	f := newFake()
+	fleets := make(chan engine.Fleet, 10)
+	m := startSeen(t, f, func(o *Options) {
+		o.Resync = 20 * time.Millisecond
+		o.OnFleet = func(f engine.Fleet) { fleets <- f }
+	})
+	require.True(t, awaitOne(t, "the engine", fleets).Reachable)
+	f.hang(theList)
+	awaitOne(t, "a list to hang", f.held)
+	f.mend(theList)
+	f.set("c1", engine.StateRunning)
+	f.cutStream()
+	eventually(t, "the next list", m.shows("c1", engine.StateRunning))
+	require.Empty(t, fleets, "the engine was there all the time")
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/workqueue"
 
 	"galaxy.io/runtime-manager/pkg/engine"
 )
@@ -16,8 +17,8 @@ import (
 // moment are not delivered in one piece.
 const overlap = 2 * time.Second
 
-// reconnect is the delay between streams that end: it grows while they end at
-// once, and the engine is asked by each.
+// reconnect is the delay before the next stream: it grows while streams end, or
+// the engine is away, one time after the other.
 func reconnect() wait.Backoff {
 	return wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 10 * time.Second}
 }
@@ -25,41 +26,39 @@ func reconnect() wait.Backoff {
 // steady is how long a stream must stand for the delay to begin anew.
 const steady = 30 * time.Second
 
-// Run keeps the picture true until ctx ends. An engine that is away is not an
-// error: it goes on trying.
+var errStreamEnded = errors.New("the event stream ended")
+
+// Run keeps the picture true until ctx ends, and returns nil then. An engine
+// that is away is not an error: it goes on trying. A mirror runs once.
 func (m *Mirror) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	m.dirty = workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[string](time.Second, time.Minute),
+		workqueue.TypedRateLimitingQueueConfig[string]{Clock: m.options.Clock},
+	)
+	var group errgroup.Group
 	for range m.options.Inspectors {
 		group.Go(func() error { m.inspectDirty(ctx); return nil })
 	}
-	group.Go(func() error {
-		<-ctx.Done()
-		m.dirty.ShutDown()
-		return nil
-	})
-	group.Go(func() error {
-		backoff := reconnect()
-		for ctx.Err() == nil {
-			begin := m.options.Clock.Now()
-			if err := m.follow(ctx); ctx.Err() == nil {
-				m.lost(err)
-			}
-			if m.options.Clock.Since(begin) > steady {
-				backoff = reconnect()
-			}
-			m.metrics.reconnects.Inc()
-			m.sleep(ctx, backoff.Step())
+	backoff := reconnect()
+	for ctx.Err() == nil {
+		begin := m.options.Clock.Now()
+		err := m.follow(ctx)
+		m.options.Log.V(1).Info("not following the engine", "reason", err.Error())
+		if m.options.Clock.Since(begin) > steady {
+			backoff = reconnect()
 		}
-		return nil
-	})
+		m.sleep(ctx, backoff.Step())
+	}
+	m.dirty.ShutDown()
 	return group.Wait()
 }
 
 // follow lives as long as one event stream: subscribe, list, and list again
-// from time to time.
+// from time to time. It returns what ended it.
 func (m *Mirror) follow(ctx context.Context) error {
 	info, err := m.info(ctx)
 	if err != nil {
+		m.unreachable(ctx, err)
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -67,7 +66,13 @@ func (m *Mirror) follow(ctx context.Context) error {
 	group.Go(func() error {
 		err := m.options.Reader.Events(ctx, m.options.Installation, m.since(), func() { close(subscribed) }, m.hear)
 		if err == nil {
-			err = errors.New("the event stream ended")
+			err = errStreamEnded
+		}
+		select {
+		case <-subscribed: // an engine that closes a stream may be well: the next Info tells
+			m.metrics.reconnects.Inc()
+		default:
+			m.unreachable(ctx, err)
 		}
 		return err
 	})
@@ -75,16 +80,17 @@ func (m *Mirror) follow(ctx context.Context) error {
 		select {
 		case <-subscribed:
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
 		for first := true; ctx.Err() == nil; first = false {
 			if err := m.list(ctx, first); err != nil {
+				m.unreachable(ctx, err)
 				return err
 			}
 			m.reached(info)
 			m.sleep(ctx, m.options.Resync*9/10+rand.N(m.options.Resync/5+1))
 		}
-		return nil
+		return ctx.Err()
 	})
 	return group.Wait()
 }
@@ -112,43 +118,46 @@ func (m *Mirror) hear(event engine.Event) {
 	if event.At.After(m.lastEvent) {
 		m.lastEvent = event.At
 	}
-	m.announced[event.ContainerID] = true
+	m.announced[event.ContainerID] = m.picture.asked
 	m.mu.Unlock()
 	m.dirty.Add(event.ContainerID)
 }
 
 // reached notes that the engine answers, and tells if that is news.
 func (m *Mirror) reached(info engine.Info) {
-	m.setFleet(engine.Fleet{Reachable: true, Info: info}, func() {
+	if m.setFleet(engine.Fleet{Reachable: true, Info: info}) {
 		m.options.Log.Info("engine reachable", "engine", info.Name, "version", info.Version)
-	})
+	}
 }
 
-// lost notes that the engine does not answer. The picture stays.
-func (m *Mirror) lost(err error) {
-	// A stream may end although the engine is well: ask before saying so.
-	ctx, cancel := context.WithTimeout(context.Background(), m.options.InspectTimeout)
-	defer cancel()
-	if _, askErr := m.options.Reader.Info(ctx); askErr == nil {
+// unreachable notes that the engine does not answer, unless it is us who ended
+// the call. The picture stays.
+func (m *Mirror) unreachable(ctx context.Context, err error) {
+	if ctx.Err() != nil {
 		return
 	}
-	m.setFleet(engine.Fleet{Reason: err.Error(), Info: m.Fleet().Info}, func() {
+	if m.setFleet(engine.Fleet{Reason: err.Error(), Info: m.Fleet().Info}) {
 		m.options.Log.Info("engine unreachable", "reason", err.Error())
-	})
+	}
 }
 
-func (m *Mirror) setFleet(fleet engine.Fleet, tell func()) {
-	fleet.Since = m.options.Clock.Now()
+// setFleet says whether it was news; another reason alone is none.
+func (m *Mirror) setFleet(fleet engine.Fleet) bool {
 	m.mu.Lock()
-	changed := m.fleet.Since.IsZero() || m.fleet.Reachable != fleet.Reachable || m.fleet.Info != fleet.Info
-	if changed {
+	turned := m.fleet.Since.IsZero() || m.fleet.Reachable != fleet.Reachable
+	news := turned || m.fleet.Info != fleet.Info
+	fleet.Since = m.fleet.Since
+	if turned {
+		fleet.Since = m.options.Clock.Now()
+	}
+	if news {
 		m.fleet = fleet
 	}
 	m.mu.Unlock()
-	if changed {
-		tell()
+	if news {
 		m.options.OnFleet(fleet)
 	}
+	return news
 }
 
 func (m *Mirror) sleep(ctx context.Context, d time.Duration) {

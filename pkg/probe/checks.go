@@ -12,9 +12,9 @@ import (
 	"galaxy.io/runtime-manager/api/v1alpha1"
 )
 
-// Check makes one check of a game at an address, before its context ends; nil
-// is a success.
-type Check func(ctx context.Context, address string, spec v1alpha1.Probe) error
+// Check makes one check of a game before its context ends; nil is a success,
+// and the text of an error becomes the verdict's message.
+type Check func(ctx context.Context, target Target, spec v1alpha1.Probe) error
 
 // bodyLimit is how much of an answer is read, so that the game can finish it.
 const bodyLimit = 10 << 10
@@ -23,12 +23,12 @@ const bodyLimit = 10 << 10
 // of what is checked.
 var transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 
-func check(ctx context.Context, address string, spec v1alpha1.Probe) error {
+func check(ctx context.Context, target Target, spec v1alpha1.Probe) error {
 	switch {
 	case spec.HTTPGet != nil:
-		return checkHTTP(ctx, address, *spec.HTTPGet)
+		return checkHTTP(ctx, target.Address, *spec.HTTPGet)
 	case spec.TCPSocket != nil:
-		return checkTCP(ctx, address, *spec.TCPSocket)
+		return checkTCP(ctx, target.Address, *spec.TCPSocket)
 	default:
 		return errors.New("the probe names nothing to check")
 	}

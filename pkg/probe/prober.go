@@ -2,7 +2,6 @@ package probe
 
 import (
 	"container/heap"
-	"context"
 	"math/rand/v2"
 	"reflect"
 	"sync"
@@ -35,7 +34,8 @@ type Options struct {
 	Workers int
 	// Check makes one check; HTTP and TCP for real by default.
 	Check Check
-	// OnChange is told of each game with a new verdict. It must not block.
+	// OnChange is told of each game with a new verdict. It is called without
+	// locks and must not block.
 	OnChange func(types.NamespacedName)
 }
 
@@ -49,7 +49,7 @@ type Prober struct {
 	woken chan struct{} // the queue has a new head
 }
 
-// game is a target and the probes on it.
+// game is a target and the probes on it, in the order of Results.
 type game struct {
 	target Target
 	probes []*probe
@@ -83,7 +83,8 @@ func New(options Options) *Prober {
 	return &Prober{options: options, games: map[types.NamespacedName]*game{}, woken: make(chan struct{}, 1)}
 }
 
-// Watch begins to probe a game. The same target again changes nothing.
+// Watch begins to probe a game. The same target again changes nothing; one that
+// differs in anything starts afresh.
 func (p *Prober) Watch(target Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,34 +93,39 @@ func (p *Prober) Watch(target Target) {
 		return
 	}
 	p.dropLocked(target.Game)
-	g := &game{target: target}
 	now := p.options.Clock.Now()
-	for _, kind := range []struct {
-		name string
+	g := newGame(target, now)
+	p.games[target.Game] = g
+	for _, pr := range g.probes {
+		pr.due = firstDue(now, target.StartedAt, pr.spec)
+		p.pushLocked(pr)
+		if pr.tally.kind == v1alpha1.ProbeStartup {
+			return // which lets the others go when it succeeds
+		}
+	}
+}
+
+func newGame(target Target, now time.Time) *game {
+	g := &game{target: target}
+	for _, each := range []struct {
+		kind string
 		spec *v1alpha1.Probe
 	}{
 		{v1alpha1.ProbeStartup, target.Probes.Startup},
 		{v1alpha1.ProbeLiveness, target.Probes.Liveness},
 		{v1alpha1.ProbeReadiness, target.Probes.Readiness},
 	} {
-		if kind.spec == nil {
-			continue
+		if each.spec != nil {
+			g.probes = append(g.probes, &probe{game: g, spec: *each.spec, tally: newTally(each.kind, *each.spec), since: now, index: -1})
 		}
-		pr := &probe{game: g, spec: *kind.spec, tally: newTally(kind.name, *kind.spec), since: now, index: -1}
-		g.probes = append(g.probes, pr)
-		pr.due = firstDue(now, target.StartedAt, *kind.spec)
-		heap.Push(&p.queue, pr)
 	}
-	p.games[target.Game] = g
-	p.wake()
+	return g
 }
 
-// firstDue is after the initial delay. A game that has just started is asked at
-// once; one that runs for long, as after a restart of ours, at some time within
-// the period, so that not all are asked together.
+// firstDue is at once for a game that has just started, and at some time within
+// the period for one that runs for longer; never before the initial delay.
 func firstDue(now, started time.Time, spec v1alpha1.Probe) time.Time {
-	due := started.Add(time.Duration(spec.InitialDelaySeconds) * time.Second)
-	if due.After(now) {
+	if due := delayed(started, spec); due.After(now) {
 		return due
 	}
 	period := seconds(spec.PeriodSeconds)
@@ -127,6 +133,11 @@ func firstDue(now, started time.Time, spec v1alpha1.Probe) time.Time {
 		return now
 	}
 	return now.Add(rand.N(period))
+}
+
+// delayed is when the initial delay is over.
+func delayed(started time.Time, spec v1alpha1.Probe) time.Time {
+	return started.Add(time.Duration(spec.InitialDelaySeconds) * time.Second)
 }
 
 // Forget ends the probing of a game.
@@ -168,179 +179,27 @@ func (p *Prober) Results(name types.NamespacedName, instance string) []v1alpha1.
 	return results
 }
 
-// Run probes until ctx ends.
-func (p *Prober) Run(ctx context.Context) error {
-	due := make(chan *probe)
-	var workers sync.WaitGroup
-	for range p.options.Workers {
-		workers.Add(1)
-		go func() {
-			defer workers.Done()
-			for pr := range due {
-				p.examine(ctx, pr)
-			}
-		}()
-	}
-	p.schedule(ctx, due)
-	close(due)
-	workers.Wait()
-	return nil
-}
-
-// schedule hands each probe to a worker when it is due.
-func (p *Prober) schedule(ctx context.Context, due chan<- *probe) {
-	timer := p.options.Clock.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		next, wait := p.next()
-		if next != nil {
-			select {
-			case due <- next:
-				continue
-			case <-ctx.Done():
-				return
-			}
-		}
-		timer.Reset(wait)
-		select {
-		case <-timer.C():
-		case <-p.woken:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// next takes the probe that is due, or says how long to wait for one.
-func (p *Prober) next() (*probe, time.Duration) {
+// conclude brings the answer to a check into the verdict, and the probe back
+// into the schedule. Only a verdict that changed is told.
+func (p *Prober) conclude(pr *probe, answer error) {
+	name := pr.game.target.Game
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.queue) == 0 {
-		return nil, time.Hour
-	}
-	head := p.queue[0]
-	if wait := head.due.Sub(p.options.Clock.Now()); wait > 0 {
-		return nil, wait
-	}
-	heap.Pop(&p.queue)
-	return head, 0
-}
-
-func (p *Prober) wake() {
-	select {
-	case p.woken <- struct{}{}:
-	default:
-	}
-}
-
-// examine makes one check and brings its answer into the verdict.
-func (p *Prober) examine(ctx context.Context, pr *probe) {
-	p.mu.Lock()
-	held := pr.tally.kind != v1alpha1.ProbeStartup && !pr.game.started()
-	target := pr.game.target
-	p.mu.Unlock()
-	if held {
-		p.again(pr)
+	if p.games[name] != pr.game { // the answer is about an earlier instance
+		p.mu.Unlock()
 		return
 	}
-	checkCtx, cancel := context.WithTimeout(ctx, seconds(pr.spec.TimeoutSeconds))
-	err := p.options.Check(checkCtx, target.Address, pr.spec)
-	cancel()
-	if ctx.Err() != nil {
-		return
-	}
-	if p.conclude(pr, err) {
-		p.options.OnChange(target.Game)
-	}
-}
-
-// started says that the startup probe, if there is one, succeeded.
-func (g *game) started() bool {
-	for _, pr := range g.probes {
-		if pr.tally.kind == v1alpha1.ProbeStartup {
-			return pr.tally.verdict == v1alpha1.VerdictSucceeding
-		}
-	}
-	return true
-}
-
-// conclude counts an answer and says whether the verdict changed.
-func (p *Prober) conclude(pr *probe, err error) bool {
-	p.mu.Lock()
-	current := p.games[pr.game.target.Game] == pr.game
-	changed := current && pr.tally.count(err == nil)
+	changed := pr.tally.count(answer == nil)
 	if changed {
-		pr.since = p.options.Clock.Now()
-		pr.message = ""
-		if err != nil {
-			pr.message = err.Error()
+		pr.since, pr.message = p.options.Clock.Now(), ""
+		if answer != nil {
+			pr.message = answer.Error()
 		}
 	}
-	name, kind, verdict, message := pr.game.target.Game, pr.tally.kind, pr.tally.verdict, pr.message
-	done := !current || pr.tally.final()
-	if changed && kind == v1alpha1.ProbeStartup && verdict == v1alpha1.VerdictSucceeding {
-		p.releaseLocked(pr.game)
-	}
+	verdict, message := pr.tally.verdict, pr.message
+	p.rescheduleLocked(pr)
 	p.mu.Unlock()
 	if changed {
-		p.options.Log.Info("probe verdict", "game", name.String(), "probe", kind, "verdict", verdict, "message", message)
+		p.options.Log.Info("probe verdict", "game", name.String(), "probe", pr.tally.kind, "verdict", verdict, "message", message)
+		p.options.OnChange(name)
 	}
-	if !done {
-		p.again(pr)
-	}
-	return changed
-}
-
-// releaseLocked lets the probes go that a startup probe held back.
-func (p *Prober) releaseLocked(g *game) {
-	for _, pr := range g.probes {
-		if pr.index >= 0 {
-			pr.due = p.options.Clock.Now()
-			heap.Fix(&p.queue, pr.index)
-		}
-	}
-	p.wake()
-}
-
-// again puts a probe back in the queue, a period from when it was last due.
-func (p *Prober) again(pr *probe) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.games[pr.game.target.Game] != pr.game {
-		return
-	}
-	pr.due = pr.due.Add(seconds(pr.spec.PeriodSeconds))
-	if now := p.options.Clock.Now(); pr.due.Before(now) { // a check that took longer than its period
-		pr.due = now
-	}
-	heap.Push(&p.queue, pr)
-	p.wake()
-}
-
-// seconds of a field that the API server defaults to at least one.
-func seconds(n int32) time.Duration { return time.Duration(max(n, 1)) * time.Second }
-
-// dueQueue is a heap of probes, the next due first.
-type dueQueue []*probe
-
-func (q dueQueue) Len() int           { return len(q) }
-func (q dueQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
-func (q dueQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
-}
-
-func (q *dueQueue) Push(x any) {
-	pr := x.(*probe)
-	pr.index = len(*q)
-	*q = append(*q, pr)
-}
-
-func (q *dueQueue) Pop() any {
-	old := *q
-	pr := old[len(old)-1]
-	pr.index = -1
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	return pr
 }

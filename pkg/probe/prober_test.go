@@ -1,0 +1,242 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/types"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+)
+
+func TestReadinessComesAndGoes(t *testing.T) {
+	s := newStage(t, 2)
+	begin := s.clock.Now()
+	s.watch("run-1", v1alpha1.Probes{Readiness: get("/ready")})
+	s.await("/ready")
+	s.awaitChange()
+	require.Equal(t, map[string]string{"readiness": "Succeeding"}, s.verdicts("run-1"))
+
+	s.answer("/ready", errors.New("status 500"))
+	s.step("/ready")
+	s.answer("/ready", errors.New("status 502"))
+	s.step("/ready")
+	s.awaitScheduled(map[string]float64{"/ready": 10})
+	require.Equal(t, map[string]string{"readiness": "Succeeding"}, s.verdicts("run-1"), "two failures are tolerated")
+	s.step("/ready")
+	s.awaitChange()
+	failing := s.Results(chess, "run-1")[0]
+	require.Equal(t, "Failing", failing.Verdict)
+	require.Equal(t, "status 502", failing.Message)
+	require.Equal(t, begin.Add(30*time.Second), failing.Since.Time)
+
+	s.answer("/ready", errors.New("status 503"))
+	s.step("/ready")
+	s.awaitScheduled(map[string]float64{"/ready": 10})
+	require.Equal(t, failing, s.Results(chess, "run-1")[0], "another message alone is no change")
+
+	s.answer("/ready", nil)
+	s.step("/ready")
+	s.awaitChange()
+	require.Equal(t, map[string]string{"readiness": "Succeeding"}, s.verdicts("run-1"))
+	require.Empty(t, s.Results(chess, "run-1")[0].Message)
+	require.Empty(t, s.changed, "only a change of the verdict is told")
+}
+
+func TestVerdictsAreUnknownAtFirst(t *testing.T) {
+	s := newStage(t, 2)
+	s.watch("run-1", v1alpha1.Probes{Readiness: get("/ready", delayedBy(30)), Liveness: get("/live", delayedBy(40))})
+	var order []string
+	for _, r := range s.Results(chess, "run-1") {
+		require.Equal(t, v1alpha1.VerdictUnknown, r.Verdict)
+		order = append(order, r.Probe)
+	}
+	require.Equal(t, []string{v1alpha1.ProbeLiveness, v1alpha1.ProbeReadiness}, order, "only those that are configured")
+	s.awaitScheduled(map[string]float64{"/ready": 30, "/live": 40})
+	s.clock.Step(30 * time.Second)
+	s.await("/ready")
+}
+
+func TestStartupHoldsTheOthersBack(t *testing.T) {
+	s := newStage(t, 2)
+	s.answer("/start", errors.New("not yet"))
+	s.watch("run-1", v1alpha1.Probes{
+		Startup: get("/start", failingAfter(10)), Liveness: get("/live", delayedBy(60)), Readiness: get("/ready", delayedBy(5)),
+	})
+	s.await("/start")
+	s.step("/start")
+	s.step("/start")
+	require.Equal(t, map[string]string{"startup": "Unknown", "liveness": "Unknown", "readiness": "Unknown"}, s.verdicts("run-1"))
+	s.answer("/start", nil)
+	s.step("/start")
+	s.awaitChange()
+	s.await("/ready") // at once, not a period later
+	s.awaitChange()
+	s.awaitScheduled(map[string]float64{"/live": 30, "/ready": 10}) // its delay counts from the start; the startup probe is over
+	require.Equal(t, map[string]string{"startup": "Succeeding", "liveness": "Unknown", "readiness": "Succeeding"}, s.verdicts("run-1"))
+}
+
+func TestWhatFailedStaysFailed(t *testing.T) {
+	for name, probes := range map[string]v1alpha1.Probes{
+		v1alpha1.ProbeLiveness: {Liveness: get("/fails", failingAfter(1))},
+		v1alpha1.ProbeStartup:  {Startup: get("/fails", failingAfter(1)), Readiness: get("/ready")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 2)
+			s.answer("/fails", errors.New("dead"))
+			s.watch("run-1", probes)
+			s.await("/fails")
+			s.awaitChange()
+			require.Equal(t, v1alpha1.VerdictFailing, s.verdicts("run-1")[name])
+			s.answer("/fails", nil)
+			require.Empty(t, s.scheduled(), "nothing is asked again")
+			s.watch("run-2", v1alpha1.Probes{Liveness: get("/fails")})
+			s.await("/fails")
+			s.awaitChange()
+			require.Equal(t, map[string]string{v1alpha1.ProbeLiveness: "Succeeding"}, s.verdicts("run-2"), "a new run starts afresh")
+		})
+	}
+}
+
+func TestAVerdictBelongsToOneRun(t *testing.T) {
+	s := newStage(t, 1) // so that the second run's check follows the first one's answer
+	release := s.hang("/late")
+	s.answer("/late", errors.New("dead"))
+	s.watch("run-1", v1alpha1.Probes{Liveness: get("/late", failingAfter(1))})
+	s.await("/late")
+	s.watch("run-2", v1alpha1.Probes{Liveness: get("/live")})
+	release()
+	s.await("/live")
+	s.awaitChange()
+	require.Equal(t, map[string]string{"liveness": "Succeeding"}, s.verdicts("run-2"))
+	require.Empty(t, s.Results(chess, "run-1"))
+	require.Empty(t, s.changed, "nobody is told what a run that is over answered")
+	s.awaitScheduled(map[string]float64{"/live": 10})
+}
+
+func TestTheSameTargetChangesNothing(t *testing.T) {
+	s := newStage(t, 2)
+	target := Target{Game: chess, Instance: "run-1", StartedAt: s.clock.Now(), Probes: v1alpha1.Probes{Readiness: get("/ready")}}
+	s.Watch(target)
+	s.await("/ready")
+	s.awaitChange()
+	s.awaitScheduled(map[string]float64{"/ready": 10})
+	s.clock.Step(4 * time.Second)
+	again := target
+	again.Probes.Readiness = get("/ready") // as another read of the same record has it
+	s.Watch(again)
+	require.Equal(t, map[string]float64{"/ready": 6}, s.scheduled())
+	require.Equal(t, map[string]string{"readiness": "Succeeding"}, s.verdicts("run-1"))
+	s.Forget(chess)
+	require.Empty(t, s.scheduled())
+	require.Empty(t, s.Results(chess, "run-1"))
+}
+
+func TestACheckThatHangsDelaysNobody(t *testing.T) {
+	s := newStage(t, 2)
+	defer s.hang("/hangs")()
+	s.watch("run-1", v1alpha1.Probes{Liveness: get("/hangs"), Readiness: get("/ready")})
+	s.await("/hangs", "/ready")
+	s.step("/ready")
+	s.step("/ready")
+}
+
+func TestAGameThatRunsForLongIsCheckedWithinItsPeriod(t *testing.T) {
+	now := time.Now()
+	spec := *get("/ready")
+	seen := map[time.Duration]bool{}
+	for range 100 {
+		wait := firstDue(now, now.Add(-time.Hour), spec).Sub(now)
+		require.GreaterOrEqual(t, wait, time.Duration(0))
+		require.Less(t, wait, 10*time.Second)
+		seen[wait] = true
+	}
+	require.Greater(t, len(seen), 50, "not all at once")
+	require.Equal(t, now, firstDue(now, now.Add(-time.Second), spec), "one that has just started is checked at once")
+}
+
+// TestManyGamesAtOnce is for the race detector: games come, change, and go
+// while they are probed.
+func TestManyGamesAtOnce(t *testing.T) {
+	const games = 50
+	told := make(chan types.NamespacedName, 10*games)
+	p := New(Options{
+		Log:      logr.Discard(),
+		Check:    func(context.Context, Target, v1alpha1.Probe) error { return nil },
+		OnChange: func(name types.NamespacedName) { told <- name },
+	})
+	runs(t, p)
+	var all sync.WaitGroup
+	for i := range games {
+		all.Go(func() {
+			name := types.NamespacedName{Name: fmt.Sprint(i)}
+			for run := range 3 {
+				probes := v1alpha1.Probes{Startup: get("/start"), Readiness: get("/ready")}
+				p.Watch(Target{Game: name, Instance: fmt.Sprint(run), StartedAt: time.Now(), Probes: probes})
+				p.Results(name, "0")
+			}
+			if i%2 == 1 {
+				p.Forget(name)
+			}
+		})
+	}
+	all.Wait()
+	ready := func() (n int) {
+		for i := range games {
+			for _, r := range p.Results(types.NamespacedName{Name: fmt.Sprint(i)}, "2") {
+				if r.Probe == v1alpha1.ProbeReadiness && r.Verdict == v1alpha1.VerdictSucceeding {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { return ready() == games/2 }, patience, time.Millisecond)
+	for range games { // two verdicts on each game that stayed
+		awaitOne(t, told)
+	}
+}
+
+func TestASlowCheckDoesNotShiftTheSchedule(t *testing.T) {
+	s := newStage(t, 1)
+	release := s.hang("/slow")
+	s.watch("run-1", v1alpha1.Probes{Readiness: get("/slow")})
+	s.await("/slow")
+	s.clock.Step(4 * time.Second)
+	release()
+	s.awaitScheduled(map[string]float64{"/slow": 6})
+
+	release = s.hang("/slow")
+	s.clock.Step(6 * time.Second)
+	s.await("/slow")
+	s.clock.Step(25 * time.Second)
+	release()
+	s.await("/slow") // at once, for the checks it was late for all together
+	s.awaitScheduled(map[string]float64{"/slow": 10})
+}
+
+func TestACheckThatWeBreakOffTellsNothing(t *testing.T) {
+	checking := make(chan struct{})
+	p := New(Options{
+		Log: logr.Discard(),
+		Check: func(ctx context.Context, _ Target, _ v1alpha1.Probe) error {
+			close(checking)
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	})
+	p.Watch(Target{Game: chess, Instance: "run-1", StartedAt: time.Now(), Probes: v1alpha1.Probes{Liveness: get("/live", failingAfter(1))}})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	awaitOne(t, checking)
+	cancel()
+	require.NoError(t, awaitOne(t, done))
+	require.Equal(t, v1alpha1.VerdictUnknown, p.Results(chess, "run-1")[0].Verdict)
+}

@@ -1,0 +1,178 @@
+package probe
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/types"
+	testclock "k8s.io/utils/clock/testing"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 10 * time.Second
+
+var chess = types.NamespacedName{Namespace: "default", Name: "chess"}
+
+// stage is a prober on a fake clock whose checks answer as a test says.
+type stage struct {
+	*Prober
+	t       *testing.T
+	clock   *testclock.FakeClock
+	changed chan types.NamespacedName
+	checked chan string // the path of each check, as it is made
+
+	mu      sync.Mutex
+	answers map[string]error         // by path
+	hold    map[string]chan struct{} // checks that wait
+}
+
+func newStage(t *testing.T, workers int) *stage {
+	s := &stage{
+		t: t, clock: testclock.NewFakeClock(time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)),
+		changed: make(chan types.NamespacedName, 100), checked: make(chan string, 100),
+		answers: map[string]error{}, hold: map[string]chan struct{}{},
+	}
+	s.Prober = New(Options{
+		Log: logr.Discard(), Clock: s.clock, Workers: workers, Check: s.check,
+		OnChange: func(name types.NamespacedName) { s.changed <- name },
+	})
+	runs(t, s.Prober)
+	return s
+}
+
+// runs runs a prober for as long as the test.
+func runs(t *testing.T, p *Prober) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+}
+
+func (s *stage) check(ctx context.Context, _ Target, spec v1alpha1.Probe) error {
+	path := spec.HTTPGet.Path
+	s.mu.Lock()
+	answer, hold := s.answers[path], s.hold[path]
+	s.mu.Unlock()
+	s.checked <- path
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+		}
+	}
+	return answer
+}
+
+// get is a probe of a path, every ten seconds and up to three failures.
+func get(path string, change ...func(*v1alpha1.Probe)) *v1alpha1.Probe {
+	p := &v1alpha1.Probe{
+		HTTPGet: &v1alpha1.HTTPGetAction{Path: path, Port: 8080}, PeriodSeconds: 10, TimeoutSeconds: 60, SuccessThreshold: 1, FailureThreshold: 3,
+	}
+	for _, c := range change {
+		c(p)
+	}
+	return p
+}
+
+func failingAfter(n int32) func(*v1alpha1.Probe) {
+	return func(p *v1alpha1.Probe) { p.FailureThreshold = n }
+}
+
+func delayedBy(seconds int32) func(*v1alpha1.Probe) {
+	return func(p *v1alpha1.Probe) { p.InitialDelaySeconds = seconds }
+}
+
+// watch watches a run of chess that starts now.
+func (s *stage) watch(instance string, probes v1alpha1.Probes) {
+	s.Watch(Target{Game: chess, Instance: instance, Address: "10.0.0.1", StartedAt: s.clock.Now(), Probes: probes})
+}
+
+func (s *stage) answer(path string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[path] = err
+}
+
+// hang makes checks of a path wait until release.
+func (s *stage) hang(path string) (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hold := make(chan struct{})
+	s.hold[path] = hold
+	return func() { close(hold) }
+}
+
+// await waits for the next checks, which must be of these paths.
+func (s *stage) await(paths ...string) {
+	s.t.Helper()
+	var got []string
+	for range paths {
+		got = append(got, awaitOne(s.t, s.checked))
+	}
+	require.ElementsMatch(s.t, paths, got)
+}
+
+// awaitChange waits until a verdict is told.
+func (s *stage) awaitChange() {
+	s.t.Helper()
+	require.Equal(s.t, chess, awaitOne(s.t, s.changed))
+}
+
+func awaitOne[T any](t *testing.T, values <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-values:
+		return v
+	case <-time.After(patience):
+		t.Fatal("waited in vain")
+		panic("unreachable")
+	}
+}
+
+// scheduled says in how many seconds each probe in the schedule is due.
+func (s *stage) scheduled() map[string]float64 {
+	s.Prober.mu.Lock()
+	defer s.Prober.mu.Unlock()
+	due := map[string]float64{}
+	for _, pr := range s.queue {
+		due[pr.spec.HTTPGet.Path] = pr.due.Sub(s.clock.Now()).Seconds()
+	}
+	return due
+}
+
+// awaitScheduled waits until the schedule is this, and the scheduler waits.
+func (s *stage) awaitScheduled(want map[string]float64) {
+	s.t.Helper()
+	require.EventuallyWithT(s.t, func(c *assert.CollectT) {
+		assert.Equal(c, want, s.scheduled())
+		assert.True(c, s.clock.HasWaiters())
+	}, patience, time.Millisecond)
+}
+
+// step lets ten seconds pass, after which a path is checked.
+func (s *stage) step(path string) {
+	s.t.Helper()
+	s.awaitScheduled(map[string]float64{path: 10})
+	s.clock.Step(10 * time.Second)
+	s.await(path)
+}
+
+func (s *stage) verdicts(instance string) map[string]string {
+	all := map[string]string{}
+	for _, r := range s.Results(chess, instance) {
+		all[r.Probe] = r.Verdict
+	}
+	return all
+}

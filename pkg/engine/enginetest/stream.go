@@ -55,10 +55,20 @@ func (s *Sim) Events(ctx context.Context, installation string, since time.Time, 
 		case e := <-st.events:
 			handle(e)
 		case <-st.cut:
-			return &engine.Error{Op: "Events", Kind: engine.Unreachable, Err: errCut}
+			return st.end(ctx)
 		case <-ctx.Done():
-			return &engine.Error{Op: "Events", Kind: engine.Timeout, Err: ctx.Err()}
+			return st.end(ctx)
 		}
+	}
+}
+
+// end says why a stream ended: what was cut was cut before its caller gave up.
+func (st *stream) end(ctx context.Context) error {
+	select {
+	case <-st.cut:
+		return &engine.Error{Op: "Events", Kind: engine.Unreachable, Err: errCut}
+	default:
+		return &engine.Error{Op: "Events", Kind: engine.Timeout, Err: ctx.Err()}
 	}
 }
 

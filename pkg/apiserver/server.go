@@ -15,19 +15,27 @@ import (
 	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"galaxy.io/runtime-manager/pkg/store"
 )
+
+// Store keeps the objects: a *store.Backend, or what it is measured against.
+type Store interface {
+	RESTOptionsGetter(codecFor func(schema.GroupResource) runtime.Codec) generic.RESTOptionsGetter
+	// Healthy is the database's part of /readyz.
+	Healthy(ctx context.Context) error
+}
 
 // Options say what to serve, from where and to whom.
 type Options struct {
-	// Store keeps the objects.
-	Store *store.Backend
+	Store Store
 	// Dir is the data directory: pki/ and kubeconfig are kept in it.
 	Dir string
 	// Listener accepts the clients. The server closes it.

@@ -53,7 +53,10 @@ type upstream struct{ *Store }
 
 func newUpstream(t *testing.T) upstream {
 	backend := openBackend(t, postgrestest.URL(t))
-	return upstream{newStore(backend, podCodec, newPod, "/pods/", storagetesting.NewPrefixTransformer([]byte(sealPrefix), false))}
+	return upstream{backend.Store(StoreOptions{
+		Prefix: "/pods/", Codec: podCodec, NewFunc: newPod,
+		Transformer: storagetesting.NewPrefixTransformer([]byte(sealPrefix), false),
+	})}
 }
 
 func (u upstream) UpdatePrefixTransformer(modify storagetesting.PrefixTransformerModifier) func() {

@@ -51,7 +51,7 @@ func (b *Backend) decorate(
 	keyFunc func(runtime.Object) (string, error), newFunc, newListFunc func() runtime.Object,
 	attributes storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
 ) (storage.Interface, factory.DestroyFunc, error) {
-	raw := newStore(b, config.Codec, newFunc, prefix, config.Transformer)
+	raw := b.Store(StoreOptions{Prefix: prefix, Codec: config.Codec, NewFunc: newFunc, Transformer: config.Transformer})
 	if config.GroupResource.Resource == "events" {
 		return raw, func() {}, nil
 	}

@@ -32,15 +32,25 @@ type Store struct {
 
 var _ storage.Interface = (*Store)(nil)
 
-// newStore returns the storage of the keys below a prefix. A nil transformer
-// leaves the objects readable.
-func newStore(b *Backend, codec runtime.Codec, newFunc func() runtime.Object, prefix string, transformer value.Transformer) *Store {
+// StoreOptions describe one resource.
+type StoreOptions struct {
+	// Prefix begins the keys of its objects, as in /namespaces.
+	Prefix string
+	Codec  runtime.Codec
+	// NewFunc makes an empty object.
+	NewFunc func() runtime.Object
+	// Transformer seals the objects; nil leaves them readable.
+	Transformer value.Transformer
+}
+
+// Store returns the storage of one resource, without a watch cache.
+func (b *Backend) Store(o StoreOptions) *Store {
 	versioner := storage.APIObjectVersioner{}
 	s := &Store{
-		backend: b, codec: codec, decoder: etcd3.NewDefaultDecoder(codec, versioner), versioner: versioner,
-		newFunc: newFunc, prefix: prefix, transformer: transformer, sealed: transformer != nil,
+		backend: b, codec: o.Codec, decoder: etcd3.NewDefaultDecoder(o.Codec, versioner), versioner: versioner,
+		newFunc: o.NewFunc, prefix: o.Prefix, transformer: o.Transformer, sealed: o.Transformer != nil,
 	}
-	if transformer == nil {
+	if o.Transformer == nil {
 		s.transformer = identity.NewEncryptCheckTransformer()
 	}
 	return s

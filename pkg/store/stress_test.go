@@ -108,7 +108,7 @@ func writeSome(t *testing.T, b *Backend, key string) int64 {
 }
 
 func podStore(b *Backend) *Store {
-	return newStore(b, podCodec, newPod, "/pods/", nil)
+	return b.Store(StoreOptions{Prefix: "/pods/", Codec: podCodec, NewFunc: newPod})
 }
 
 func TestWatchBehindCompactionEndsWith410(t *testing.T) {

@@ -12,18 +12,19 @@ import (
 // listenRetry is the delay before a lost connection is opened again.
 const listenRetry = time.Second
 
-// Listen calls back at each notification on a channel, and whenever the
-// connection stands anew: what was notified in between is lost, so a call back
-// is a hint to look, and nothing more. It returns when ctx ends.
-func Listen(ctx context.Context, pool *pgxpool.Pool, channel string, log logr.Logger, wake func()) {
+// Listen calls back with the payload of each notification on a channel, and
+// with none whenever the connection stands anew: what was notified in between is
+// lost, so a call back is a hint to look, and nothing more. It returns when ctx
+// ends.
+func Listen(ctx context.Context, pool *pgxpool.Pool, channel string, log logr.Logger, hear func(payload string)) {
 	connected := true
 	for ctx.Err() == nil {
-		err := listen(ctx, pool, channel, func() {
+		err := listen(ctx, pool, channel, func(payload string) {
 			if !connected {
 				log.Info("listening again", "channel", channel)
 			}
 			connected = true
-			wake()
+			hear(payload)
 		})
 		if ctx.Err() != nil {
 			return
@@ -40,7 +41,7 @@ func Listen(ctx context.Context, pool *pgxpool.Pool, channel string, log logr.Lo
 }
 
 // listen lives as long as one connection.
-func listen(ctx context.Context, pool *pgxpool.Pool, channel string, wake func()) error {
+func listen(ctx context.Context, pool *pgxpool.Pool, channel string, hear func(payload string)) error {
 	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
 	if err != nil {
 		return err
@@ -49,10 +50,12 @@ func listen(ctx context.Context, pool *pgxpool.Pool, channel string, wake func()
 	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{channel}.Sanitize()); err != nil {
 		return err
 	}
+	hear("")
 	for {
-		wake()
-		if _, err := conn.WaitForNotification(ctx); err != nil {
+		notification, err := conn.WaitForNotification(ctx)
+		if err != nil {
 			return err
 		}
+		hear(notification.Payload)
 	}
 }

@@ -127,7 +127,7 @@ func TestListenComesBack(t *testing.T) {
 	woken, done := make(chan struct{}, 100), make(chan struct{})
 	go func() {
 		defer close(done)
-		postgres.Listen(ctx, pool, "news", logr.Discard(), func() { woken <- struct{}{} })
+		postgres.Listen(ctx, pool, "news", logr.Discard(), func(string) { woken <- struct{}{} })
 	}()
 	defer func() {
 		cancel()

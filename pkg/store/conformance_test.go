@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
@@ -102,7 +103,8 @@ func (u upstream) tick(ctx context.Context, t *testing.T) int64 {
 
 func openBackend(t testing.TB, url string) *Backend {
 	pool := openPool(t, url)
-	backend, err := Open(context.Background(), Options{Pool: pool, Log: logr.Discard()})
+	// No canary: the suite counts revisions.
+	backend, err := open(context.Background(), Options{Pool: pool, Log: logr.Discard()}, time.Hour)
 	require.NoError(t, err)
 	t.Cleanup(backend.Close)
 	return backend

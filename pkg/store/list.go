@@ -33,70 +33,108 @@ func (s *Store) GetList(ctx context.Context, key string, opts storage.ListOption
 	if err != nil {
 		return err
 	}
-	keys := spanOf(prefix, opts.Recursive)
+	l := lister{store: s, keys: spanOf(prefix, opts.Recursive), revision: revision, opts: opts, newItem: newItemFunc(list, items), items: items}
 	if continueKey != "" {
-		keys.from = fromContinueKey(continueKey)
+		l.keys.from = fromContinueKey(continueKey)
 	}
-	newItem := newItemFunc(list, items)
-	limit := opts.Predicate.Limit
-	hasMore := false
-	var p page
-	var lastKey string
-	for more, full := true, false; more && !full; {
-		if p, err = s.backend.list(ctx, keys, revision, limit); err != nil {
-			return listError(err, keys.from, prefix, revision, p.revision, opts)
-		}
-		if revision == 0 {
-			if err := s.notOlderThan(opts.ResourceVersion, p.revision); err != nil {
-				return err
-			}
-			revision = p.revision
-		}
-		read := 0
-		if read, full, err = s.appendMatches(ctx, p.rows, opts.Predicate, newItem, items); err != nil {
-			return err
-		}
-		if read > 0 {
-			lastKey = p.rows[read-1].key
-		}
-		more = int64(read) < p.total
-		hasMore = more
-		limit = min(limit*2, largestPage)
-		keys.from = after(lastKey)
+	if err := l.run(ctx, prefix); err != nil {
+		return err
 	}
 	if items.IsNil() {
 		items.Set(reflect.MakeSlice(items.Type(), 0, 0)) // an empty list is [], not null
 	}
-	next, remaining, err := storage.PrepareContinueToken(lastKey, prefix, revision, p.total, hasMore, opts)
+	next, remaining, err := storage.PrepareContinueToken(l.lastKey, prefix, l.revision, l.total, l.more, opts)
 	if err != nil {
 		return err
 	}
-	return s.versioner.UpdateList(list, uint64(revision), next, remaining)
+	return s.versioner.UpdateList(list, uint64(l.revision), next, remaining)
 }
 
-// appendMatches adds what the predicate lets through, until the list is full,
-// and says how many rows it read.
-func (s *Store) appendMatches(
-	ctx context.Context, rows []row, predicate storage.SelectionPredicate, newItem func() runtime.Object, items reflect.Value,
-) (read int, full bool, err error) {
-	for _, r := range rows {
-		data, _, err := s.open(ctx, r)
+// lister reads a list page by page.
+type lister struct {
+	store *Store
+	opts  storage.ListOptions
+	// keys are those that are still to be read, at a revision; 0 until the first
+	// page tells it.
+	keys     span
+	revision int64
+
+	newItem func() runtime.Object
+	items   reflect.Value
+	corrupt unreadable
+
+	lastKey string
+	// more says that there are objects behind the last key; total counts those
+	// from the last page's first key on.
+	more  bool
+	total int64
+}
+
+func (l *lister) run(ctx context.Context, prefix string) error {
+	limit := l.opts.Predicate.Limit
+	for {
+		p, err := l.store.backend.list(ctx, l.keys, l.revision, limit)
 		if err != nil {
-			return read, false, err
+			return listError(err, l.keys.from, prefix, l.revision, p.revision, l.opts)
 		}
-		obj := newItem()
-		if err := s.decoder.Decode(data, obj, r.revision); err != nil {
-			return read, false, err
+		if l.revision == 0 {
+			if err := l.store.notOlderThan(l.opts.ResourceVersion, p.revision); err != nil {
+				return err
+			}
+			l.revision = p.revision
 		}
+		read, full := l.take(ctx, p.rows)
+		if l.corrupt.end != nil {
+			break
+		}
+		l.more = p.more || read < len(p.rows)
+		if full || !p.more {
+			break
+		}
+		limit = min(limit*2, largestPage)
+		l.keys.from = after(l.lastKey)
+	}
+	if err := l.corrupt.err(l.store.resource); err != nil {
+		return err
+	}
+	if !l.more || !l.opts.Predicate.Empty() {
+		return nil
+	}
+	var err error
+	l.total, err = l.store.backend.count(ctx, l.keys, l.revision)
+	return err
+}
+
+// take adds what the predicate lets through, until the list is full, and says
+// how many rows it read.
+func (l *lister) take(ctx context.Context, rows []row) (read int, full bool) {
+	for i, r := range rows {
+		if err := l.add(ctx, r); err != nil && !l.corrupt.add(r.key, err) {
+			return read, false
+		}
+		rows[i].data = nil // a long list takes a while to decode
 		read++
-		if matches, err := predicate.Matches(obj); err == nil && matches {
-			items.Set(reflect.Append(items, reflect.ValueOf(obj).Elem()))
-		}
-		if predicate.Limit > 0 && int64(items.Len()) >= predicate.Limit {
-			return read, true, nil
+		l.lastKey = r.key
+		if limit := l.opts.Predicate.Limit; limit > 0 && int64(l.items.Len()) >= limit {
+			return read, true
 		}
 	}
-	return read, false, nil
+	return read, false
+}
+
+func (l *lister) add(ctx context.Context, r row) error {
+	data, _, err := l.store.open(ctx, r)
+	if err != nil {
+		return err
+	}
+	obj, err := l.store.decoder.DecodeListItem(ctx, data, uint64(r.revision), l.newItem)
+	if err != nil {
+		return err
+	}
+	if matches, err := l.opts.Predicate.Matches(obj); err == nil && matches {
+		l.items.Set(reflect.Append(l.items, reflect.ValueOf(obj).Elem()))
+	}
+	return nil
 }
 
 func spanOf(prefix string, recursive bool) span {

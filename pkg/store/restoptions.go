@@ -51,7 +51,12 @@ func (b *Backend) decorate(
 	keyFunc func(runtime.Object) (string, error), newFunc, newListFunc func() runtime.Object,
 	attributes storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
 ) (storage.Interface, factory.DestroyFunc, error) {
-	raw := b.Store(StoreOptions{Prefix: prefix, Codec: config.Codec, NewFunc: newFunc, Transformer: config.Transformer})
+	raw := b.Store(StoreOptions{
+		Prefix: prefix, Resource: config.GroupResource, Codec: config.Codec, NewFunc: newFunc, Transformer: config.Transformer,
+	})
+	if unsafeDeletion() {
+		raw.decoder, raw.transformer = markingDecoder{raw.decoder}, markingTransformer{raw.transformer}
+	}
 	if config.GroupResource.Resource == "events" {
 		return raw, func() {}, nil
 	}

@@ -1,15 +1,13 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"reflect"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/storage/etcd3"
 	"k8s.io/apiserver/pkg/storage/value"
@@ -19,6 +17,7 @@ import (
 // Store is the storage of one resource.
 type Store struct {
 	backend   *Backend
+	resource  schema.GroupResource
 	codec     runtime.Codec
 	decoder   etcd3.Decoder
 	versioner storage.Versioner
@@ -36,7 +35,9 @@ var _ storage.Interface = (*Store)(nil)
 type StoreOptions struct {
 	// Prefix begins the keys of its objects, as in /namespaces.
 	Prefix string
-	Codec  runtime.Codec
+	// Resource is what they are called in messages.
+	Resource schema.GroupResource
+	Codec    runtime.Codec
 	// NewFunc makes an empty object.
 	NewFunc func() runtime.Object
 	// Transformer seals the objects; nil leaves them readable.
@@ -47,7 +48,7 @@ type StoreOptions struct {
 func (b *Backend) Store(o StoreOptions) *Store {
 	versioner := storage.APIObjectVersioner{}
 	s := &Store{
-		backend: b, codec: o.Codec, decoder: etcd3.NewDefaultDecoder(o.Codec, versioner), versioner: versioner,
+		backend: b, resource: o.Resource, codec: o.Codec, decoder: etcd3.NewDefaultDecoder(o.Codec, versioner), versioner: versioner,
 		newFunc: o.NewFunc, prefix: o.Prefix, transformer: o.Transformer, sealed: o.Transformer != nil,
 	}
 	if o.Transformer == nil {
@@ -88,12 +89,10 @@ func (s *Store) Stats(ctx context.Context) (storage.Stats, error) {
 	}
 	var stats storage.Stats
 	keys := below(prefix)
-	err = s.backend.pool.QueryRow(ctx, "SELECT count(*), coalesce(sum(octet_length(data)) / nullif(count(*), 0), 0)::bigint FROM objects WHERE key >= $1 AND key < $2", keys.from, keys.to).
-		Scan(&stats.ObjectCount, &stats.EstimatedAverageObjectSizeBytes)
-	if err != nil {
-		return storage.Stats{}, classify("counting", prefix, err)
-	}
-	return stats, nil
+	err = s.backend.ask(ctx, "counting", prefix, func() error {
+		return s.backend.pool.QueryRow(ctx, measure, keys.from, keys.to).Scan(&stats.ObjectCount, &stats.EstimatedAverageObjectSizeBytes)
+	})
+	return stats, err
 }
 
 // Get reads one object.
@@ -112,10 +111,10 @@ func (s *Store) Get(ctx context.Context, key string, opts storage.GetOptions, ou
 	switch {
 	case found != nil:
 		data, _, err := s.open(ctx, *found)
-		if err != nil {
-			return err
+		if err == nil {
+			err = s.decoder.Decode(data, out, found.revision)
 		}
-		return s.decoder.Decode(data, out, found.revision)
+		return nameCorrupt(key, err)
 	case opts.IgnoreNotFound:
 		return runtime.SetZeroValue(out)
 	default:
@@ -154,27 +153,27 @@ func (s *Store) Create(ctx context.Context, key string, obj, out runtime.Object,
 	if err != nil {
 		return err
 	}
-	r, err := s.write(ctx, write{key: key, data: data, ttl: ttl})
+	revision, err := s.write(ctx, write{key: key, data: data, ttl: ttl})
 	if err != nil {
 		return err
 	}
-	if !r.written {
+	if revision == 0 {
 		return storage.NewKeyExistsError(key, 0)
 	}
 	if out == nil {
 		return nil
 	}
-	return s.decoder.Decode(data, out, r.revision)
+	return s.decoder.Decode(data, out, revision)
 }
 
 // write seals the data, if it is to be sealed, and writes it.
-func (s *Store) write(ctx context.Context, w write) (result, error) {
+func (s *Store) write(ctx context.Context, w write) (revision int64, err error) {
 	s.mu.RLock()
 	transformer := s.transformer
 	s.mu.RUnlock()
 	sealed, err := transformer.TransformToStorage(ctx, w.data, value.DefaultContext(w.key))
 	if err != nil {
-		return result{}, storage.NewInternalError(err)
+		return 0, storage.NewInternalError(err)
 	}
 	w.data, w.sealed = sealed, s.sealed
 	return s.backend.write(ctx, w)
@@ -192,133 +191,45 @@ func (s *Store) open(ctx context.Context, r row) (data []byte, stale bool, err e
 	return data, stale, nil
 }
 
-// state is an object as an update or a deletion sees it.
-type state struct {
-	obj      runtime.Object
-	meta     storage.ResponseMeta
-	revision int64
-	data     []byte
-	stale    bool
-	// current says that it was read from the database, and not suggested.
-	current bool
-}
-
-// load reads the state at a key.
-func (s *Store) load(ctx context.Context, key string, like reflect.Value, ignoreNotFound bool) (*state, error) {
-	found, _, err := s.backend.read(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	if found == nil {
-		found = &row{key: key}
-	}
-	return s.stateOf(ctx, *found, like, ignoreNotFound)
-}
-
-// stateOf decodes a row; one of revision 0 is an object that is not there.
-func (s *Store) stateOf(ctx context.Context, r row, like reflect.Value, ignoreNotFound bool) (*state, error) {
-	st := &state{current: true}
-	if u, ok := like.Addr().Interface().(runtime.Unstructured); ok {
-		st.obj = u.NewEmptyInstance()
-	} else {
-		st.obj = reflect.New(like.Type()).Interface().(runtime.Object)
-	}
-	if r.revision == 0 {
-		if !ignoreNotFound {
-			return nil, storage.NewKeyNotFoundError(r.key, 0)
-		}
-		return st, runtime.SetZeroValue(st.obj)
-	}
-	var err error
-	if st.data, st.stale, err = s.open(ctx, r); err != nil {
-		return nil, err
-	}
-	st.revision, st.meta.ResourceVersion = r.revision, uint64(r.revision)
-	if err := s.decoder.Decode(st.data, st.obj, r.revision); err != nil {
-		return nil, err
-	}
-	return st, nil
-}
-
-// suggested is the state that a caller's cache believes in.
-func (s *Store) suggested(obj runtime.Object) (*state, error) {
-	version, err := s.versioner.ObjectResourceVersion(obj)
-	if err != nil {
-		return nil, fmt.Errorf("reading the revision of a suggestion: %w", err)
-	}
-	st := &state{obj: obj, revision: int64(version)}
-	st.meta.ResourceVersion = version
-	// What is encoded has no revision; the object gets its own back.
-	if err := s.versioner.PrepareObjectForStorage(obj); err != nil {
-		return nil, fmt.Errorf("preparing a suggestion: %w", err)
-	}
-	if st.data, err = runtime.Encode(s.codec, obj); err != nil {
-		return nil, err
-	}
-	return st, s.versioner.UpdateObject(obj, version)
-}
-
-// first is the state to begin with: the suggestion, if there is one.
-func (s *Store) first(ctx context.Context, key string, like reflect.Value, ignoreNotFound bool, suggestion runtime.Object) (*state, error) {
-	if suggestion != nil {
-		return s.suggested(suggestion)
-	}
-	return s.load(ctx, key, like, ignoreNotFound)
-}
-
-// Delete removes an object that the preconditions and the validation let go.
+// Delete removes an object that the preconditions and the validation let go;
+// one that cannot be read, if that is what the caller expects.
 func (s *Store) Delete(
 	ctx context.Context, key string, out runtime.Object, preconditions *storage.Preconditions,
-	validate storage.ValidateObjectFunc, suggestion runtime.Object, _ storage.DeleteOptions,
+	validate storage.ValidateObjectFunc, suggestion runtime.Object, opts storage.DeleteOptions,
 ) error {
-	key, err := storage.PrepareKey(s.prefix, key, false)
+	t, err := s.target(key, out)
 	if err != nil {
 		return err
 	}
-	like, err := conversion.EnforcePtr(out)
-	if err != nil {
-		return fmt.Errorf("deleting %s: %w", key, err)
+	t.unreadable = opts.ExpectTransformOrDecodeError && unsafeDeletion()
+	if t.unreadable {
+		suggestion = nil // it was readable
 	}
-	st, err := s.first(ctx, key, like, false, suggestion)
+	st, err := t.first(ctx, suggestion)
 	for err == nil {
-		refusal := preconditions.Check(key, st.obj)
+		refusal := preconditions.Check(t.key, st.obj)
 		if refusal == nil {
 			refusal = validate(ctx, st.obj)
 		}
 		if refusal != nil {
-			if st, err = s.lookAgain(ctx, key, like, false, st, refusal); err != nil {
-				return err
-			}
+			st, err = t.lookAgain(ctx, st, refusal)
 			continue
 		}
-		r, err := s.backend.write(ctx, write{key: key, expected: st.revision})
+		revision, err := s.backend.write(ctx, write{key: t.key, expected: st.revision})
 		if err != nil {
 			return err
 		}
-		if r.written {
-			return s.decoder.Decode(st.data, out, r.revision)
+		if revision != 0 {
+			if t.unreadable {
+				return nil
+			}
+			return s.decoder.Decode(st.data, out, revision)
 		}
-		if st, err = s.stateOf(ctx, r.current, like, false); err != nil {
+		if st, err = t.load(ctx); err != nil {
 			return err
 		}
 	}
 	return err
-}
-
-// lookAgain gives a refusal that rests on a suggestion a second chance: it
-// stands if the database says the same.
-func (s *Store) lookAgain(ctx context.Context, key string, like reflect.Value, ignoreNotFound bool, st *state, refusal error) (*state, error) {
-	if st.current {
-		return nil, refusal
-	}
-	now, err := s.load(ctx, key, like, ignoreNotFound)
-	if err != nil {
-		return nil, err
-	}
-	if now.revision == st.revision {
-		return nil, refusal
-	}
-	return now, nil
 }
 
 // GuaranteedUpdate lets tryUpdate change the object until nobody interfered.
@@ -326,34 +237,26 @@ func (s *Store) GuaranteedUpdate(
 	ctx context.Context, key string, destination runtime.Object, ignoreNotFound bool,
 	preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc, suggestion runtime.Object,
 ) error {
-	key, err := storage.PrepareKey(s.prefix, key, false)
+	t, err := s.target(key, destination)
 	if err != nil {
 		return err
 	}
-	like, err := conversion.EnforcePtr(destination)
-	if err != nil {
-		return fmt.Errorf("updating %s: %w", key, err)
-	}
-	st, err := s.first(ctx, key, like, ignoreNotFound, suggestion)
-	if err != nil {
-		return err
-	}
-	for {
-		p, refusal, err := s.propose(key, st, preconditions, tryUpdate)
-		if err != nil {
+	t.ignoreNotFound = ignoreNotFound
+	st, err := t.first(ctx, suggestion)
+	for err == nil {
+		p, refusal, err := s.propose(t.key, st, preconditions, tryUpdate)
+		switch {
+		case err != nil:
 			return err
-		}
-		if refusal != nil {
-			if st, err = s.lookAgain(ctx, key, like, ignoreNotFound, st, refusal); err != nil {
+		case refusal != nil:
+			if st, err = t.lookAgain(ctx, st, refusal); err != nil {
 				return err
 			}
 			continue
-		}
-		if p.changesNothing(st) {
-			if st.current {
-				return s.decoder.Decode(p.data, destination, st.revision)
-			}
-			if st, err = s.load(ctx, key, like, ignoreNotFound); err != nil {
+		case p.changesNothing(st) && st.current:
+			return s.decoder.Decode(p.data, destination, st.revision)
+		case p.changesNothing(st): // so it may be what is suggested that is old
+			if st, err = t.load(ctx); err != nil {
 				return err
 			}
 			if p.changesNothing(st) {
@@ -361,44 +264,16 @@ func (s *Store) GuaranteedUpdate(
 			}
 			continue
 		}
-		r, err := s.write(ctx, write{key: key, data: p.data, expected: st.revision, ttl: p.ttl})
+		revision, err := s.write(ctx, write{key: t.key, data: p.data, expected: st.revision, ttl: p.ttl})
 		if err != nil {
 			return err
 		}
-		if r.written {
-			return s.decoder.Decode(p.data, destination, r.revision)
+		if revision != 0 {
+			return s.decoder.Decode(p.data, destination, revision)
 		}
-		if st, err = s.stateOf(ctx, r.current, like, ignoreNotFound); err != nil {
+		if st, err = t.load(ctx); err != nil {
 			return err
 		}
 	}
-}
-
-// proposal is what an update would make of a state.
-type proposal struct {
-	data []byte
-	ttl  uint64
-}
-
-// changesNothing compares bytes: what was sealed with an old key is written anew.
-func (p proposal) changesNothing(st *state) bool { return !st.stale && bytes.Equal(p.data, st.data) }
-
-// propose asks the caller what to make of a state. A refusal is the caller's,
-// and may rest on a stale state.
-func (s *Store) propose(key string, st *state, preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc) (p proposal, refusal, err error) {
-	if refusal := preconditions.Check(key, st.obj); refusal != nil {
-		return p, refusal, nil
-	}
-	updated, ttl, refusal := tryUpdate(st.obj, st.meta)
-	if refusal != nil {
-		return p, refusal, nil
-	}
-	if err := s.versioner.PrepareObjectForStorage(updated); err != nil {
-		return p, nil, fmt.Errorf("preparing the object of %s: %w", key, err)
-	}
-	if ttl != nil {
-		p.ttl = *ttl
-	}
-	p.data, err = runtime.Encode(s.codec, updated)
-	return p, nil, err
+	return err
 }

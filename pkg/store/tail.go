@@ -2,15 +2,13 @@ package store
 
 import (
 	"context"
-	"errors"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -18,9 +16,12 @@ const (
 	pollInterval = time.Second
 	// batch is how many changes are read at once.
 	batch = 1000
-	// remembered is how many changes are kept in memory; a watcher that is
-	// further behind reads the table.
-	remembered = 4096
+	// remembered and rememberedBytes bound the changes that are kept in memory; a
+	// watcher that is further behind reads the table.
+	remembered      = 4096
+	rememberedBytes = 4 << 20
+	// readTimeout bounds one look at the log: a connection that hangs is given up.
+	readTimeout = 10 * time.Second
 )
 
 // change is one line of the log.
@@ -34,15 +35,17 @@ type change struct {
 	previous         []byte
 }
 
+func (c change) size() int { return len(c.data) + len(c.previous) }
+
 // tail reads the log's end and holds it for the watchers.
 type tail struct {
-	pool  *pgxpool.Pool
-	log   logr.Logger
-	woken chan struct{}
+	backend *Backend
+	woken   chan struct{}
 
 	mu sync.Mutex
 	// recent holds every change with begin < revision <= last.
 	recent    []change
+	size      int
 	begin     int64
 	last      int64
 	compacted int64
@@ -54,11 +57,8 @@ type tail struct {
 	moved chan struct{}
 }
 
-func newTail(pool *pgxpool.Pool, log logr.Logger, now, compacted int64) *tail {
-	return &tail{
-		pool: pool, log: log, woken: make(chan struct{}, 1),
-		begin: now, last: now, compacted: compacted, moved: make(chan struct{}),
-	}
+func newTail(b *Backend, now, compacted int64) *tail {
+	return &tail{backend: b, woken: make(chan struct{}, 1), begin: now, last: now, compacted: compacted, moved: make(chan struct{})}
 }
 
 // wake makes the reader look. It never blocks.
@@ -67,6 +67,20 @@ func (t *tail) wake() {
 	case t.woken <- struct{}{}:
 	default:
 	}
+}
+
+// hear wakes the reader, unless it has seen already what is notified: our own
+// writes, most of the time.
+func (t *tail) hear(revision string) {
+	if notified, err := strconv.ParseInt(revision, 10, 64); err == nil {
+		t.mu.Lock()
+		seen := notified <= t.last
+		t.mu.Unlock()
+		if seen {
+			return
+		}
+	}
+	t.wake()
 }
 
 // requestProgress makes every watcher tell soon how far it is.
@@ -96,9 +110,9 @@ func (t *tail) run(ctx context.Context) {
 		if (err != nil) != failing {
 			failing = err != nil
 			if failing {
-				t.log.Error(err, "watches stand still")
+				t.backend.log.Info("watches stand still", "reason", err.Error())
 			} else {
-				t.log.Info("watches go on")
+				t.backend.log.Info("watches go on")
 			}
 		}
 	}
@@ -128,20 +142,16 @@ func (t *tail) catchUp(ctx context.Context) error {
 // advance reads one batch. Clock and changes are of one snapshot: when the
 // clock says R, every change up to R is there.
 func (t *tail) advance(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	t.mu.Lock()
 	last := t.last
 	t.mu.Unlock()
 	var now, compacted int64
 	var changes []change
-	err = pgx.BeginTxFunc(ctx, t.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, "SELECT revision, compacted FROM clock").Scan(&now, &compacted); err != nil {
-			return err
-		}
-		if now == last {
-			return nil
-		}
-		changes, err = readChanges(ctx, tx, "revision > $1 ORDER BY revision LIMIT $2", last, batch)
-		return err
+	err = t.backend.inSnapshot(ctx, func(queries *pgx.Batch) {
+		queries.Queue(readClock).QueryRow(func(r pgx.Row) error { return r.Scan(&now, &compacted) })
+		queries.Queue(readChanges, last, batch).Query(collect(&changes))
 	})
 	if err != nil {
 		return false, err
@@ -153,7 +163,7 @@ func (t *tail) advance(ctx context.Context) (more bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if compacted > last { // what we had not read yet is gone: whoever needs it starts over
-		t.recent, t.begin = nil, compacted
+		t.recent, t.size, t.begin = nil, 0, compacted
 	}
 	if now != t.last || compacted != t.compacted {
 		t.keepLocked(changes)
@@ -163,19 +173,33 @@ func (t *tail) advance(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-func readChanges(ctx context.Context, tx pgx.Tx, where string, args ...any) ([]change, error) {
-	rows, err := tx.Query(ctx, "SELECT revision, key, data, previous_revision, previous FROM changes WHERE "+where, args...)
-	if err != nil {
-		return nil, err
+const (
+	readChanges   = "SELECT revision, key, data, previous_revision, previous FROM changes WHERE revision > $1 ORDER BY revision LIMIT $2"
+	readChangesOf = "SELECT revision, key, data, previous_revision, previous FROM changes WHERE revision > $1 AND revision <= $2 AND key >= $3 AND key < $4 ORDER BY revision"
+)
+
+func collect(changes *[]change) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var c change
+		_, err := pgx.ForEachRow(rows, []any{&c.revision, &c.key, &c.data, &c.previousRevision, &c.previous}, func() error {
+			*changes = append(*changes, c)
+			c.data, c.previous = nil, nil
+			return nil
+		})
+		return err
 	}
-	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (c change, err error) {
-		return c, r.Scan(&c.revision, &c.key, &c.data, &c.previousRevision, &c.previous)
-	})
 }
 
 func (t *tail) keepLocked(changes []change) {
 	t.recent = append(t.recent, changes...)
-	if surplus := len(t.recent) - remembered; surplus > 0 {
+	for _, c := range changes {
+		t.size += c.size()
+	}
+	surplus := 0
+	for ; len(t.recent)-surplus > remembered || t.size > rememberedBytes; surplus++ {
+		t.size -= t.recent[surplus].size()
+	}
+	if surplus > 0 {
 		t.begin = t.recent[surplus-1].revision
 		t.recent = append([]change(nil), t.recent[surplus:]...) // lets the old ones go
 	}
@@ -196,6 +220,13 @@ type view struct {
 	moved <-chan struct{}
 }
 
+// now is what a watcher sees that wants nothing of the past.
+func (t *tail) now() view {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return view{upTo: t.last, progress: t.progress, moved: t.moved}
+}
+
 // since returns the changes of a span after a revision.
 func (t *tail) since(ctx context.Context, start int64, s span) (view, error) {
 	t.mu.Lock()
@@ -207,7 +238,7 @@ func (t *tail) since(ctx context.Context, start int64, s span) (view, error) {
 	if start >= t.begin {
 		first := sort.Search(len(t.recent), func(i int) bool { return t.recent[i].revision > start })
 		for _, c := range t.recent[first:] {
-			if c.key >= s.from && c.key < s.to {
+			if s.holds(c.key) {
 				v.changes = append(v.changes, c)
 			}
 		}
@@ -221,20 +252,16 @@ func (t *tail) since(ctx context.Context, start int64, s span) (view, error) {
 
 // fromTable serves a watcher that is further behind than memory goes.
 func (t *tail) fromTable(ctx context.Context, start int64, s span, v *view) error {
-	err := pgx.BeginTxFunc(ctx, t.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		var compacted int64
-		if err := tx.QueryRow(ctx, "SELECT compacted FROM clock").Scan(&compacted); err != nil {
-			return err
-		}
-		if start < compacted {
-			return errCompacted
-		}
-		var err error
-		v.changes, err = readChanges(ctx, tx, "revision > $1 AND revision <= $2 AND key >= $3 AND key < $4 ORDER BY revision", start, v.upTo, s.from, s.to)
-		return err
+	var compacted int64
+	err := t.backend.ask(ctx, "reading changes of", strings.TrimSuffix(s.from, "/"), func() error {
+		v.changes = nil
+		return t.backend.inSnapshot(ctx, func(queries *pgx.Batch) {
+			queries.Queue(readClock).QueryRow(func(r pgx.Row) error { return r.Scan(nil, &compacted) })
+			queries.Queue(readChangesOf, start, v.upTo, s.from, s.to).Query(collect(&v.changes))
+		})
 	})
-	if err != nil && !errors.Is(err, errCompacted) {
-		return classify("reading changes of", strings.TrimSuffix(s.from, "/"), err)
+	if err == nil && start < compacted {
+		return errCompacted
 	}
 	return err
 }
@@ -244,11 +271,4 @@ func (t *tail) compactedTo() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.compacted
-}
-
-// progressCount is how many progress requests were answered so far.
-func (t *tail) progressCount() uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.progress
 }

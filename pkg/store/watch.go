@@ -133,7 +133,7 @@ func (w *watcher) follow(seen int64) error {
 	idle := time.NewTicker(progressInterval)
 	defer idle.Stop()
 	told := seen // the revision that the receiver knows of
-	progress := w.store.backend.tail.progressCount()
+	progress := w.store.backend.tail.now().progress
 	for due := false; ; {
 		v, err := w.store.backend.tail.since(w.ctx, seen, w.keys)
 		if err != nil {
@@ -221,6 +221,9 @@ func (w *watcher) event(c change) (*watch.Event, error) {
 	}
 	if c.previous != nil && (c.data == nil || !w.opts.Predicate.Empty()) {
 		if before, err = w.decode(row{key: c.key, data: c.previous}, c.revision); err != nil {
+			if c.data == nil {
+				err = deletedUnread(err)
+			}
 			return nil, err
 		}
 	}

@@ -106,10 +106,6 @@ func writeSome(t *testing.T, b *Backend, key string) int64 {
 	return revision
 }
 
-func podStore(b *Backend) *Store {
-	return b.Store(StoreOptions{Prefix: "/pods/", Codec: podCodec, NewFunc: newPod})
-}
-
 func TestWatchBehindCompactionEndsWith410(t *testing.T) {
 	b := openBackend(t, postgrestest.URL(t))
 	s := podStore(b)

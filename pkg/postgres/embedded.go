@@ -28,17 +28,20 @@ const startTimeout = 2 * time.Minute
 type EmbeddedOptions struct {
 	// Dir holds its data, its socket and its log.
 	Dir string
-	Log logr.Logger
+	// Settings of the server, each name=value, prevail over our own.
+	Settings []string
+	Log      logr.Logger
 }
 
 // Embedded is a PostgreSQL server that runs as our child: on a unix socket that
 // nobody else can reach, as an unprivileged user when we are root, and no longer
 // than we do.
 type Embedded struct {
-	home   home
-	log    logr.Logger
-	cmd    *exec.Cmd
-	exited chan struct{}
+	home     home
+	settings []string
+	log      logr.Logger
+	cmd      *exec.Cmd
+	exited   chan struct{}
 }
 
 // StartEmbedded initialises the data directory if need be, deals with what a
@@ -61,7 +64,7 @@ func StartEmbedded(ctx context.Context, options EmbeddedOptions) (*Embedded, err
 	if err := h.clearLeftovers(ctx); err != nil {
 		return nil, err
 	}
-	e := &Embedded{home: h, log: options.Log, exited: make(chan struct{})}
+	e := &Embedded{home: h, settings: options.Settings, log: options.Log, exited: make(chan struct{})}
 	if err := e.start(bin); err != nil {
 		return nil, err
 	}
@@ -87,9 +90,14 @@ func (e *Embedded) start(bin programs) error {
 	if err != nil {
 		return err
 	}
-	e.cmd = exec.Command(bin.postgres,
+	args := []string{
 		"-D", e.home.data(), "-k", e.home.socket,
-		"-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "max_connections=100")
+		"-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "max_connections=100",
+	}
+	for _, setting := range e.settings { // the last one of a name counts
+		args = append(args, "-c", setting)
+	}
+	e.cmd = exec.Command(bin.postgres, args...)
 	e.cmd.Dir = e.home.dir
 	e.cmd.Stdout, e.cmd.Stderr = logFile, logFile
 	e.cmd.SysProcAttr = e.home.user.process()

@@ -68,16 +68,22 @@ func base(t testing.TB) string {
 
 // startChild starts the server that all tests of the binary share.
 func startChild() (err error) {
-	if dir, err = os.MkdirTemp("", "rtm-pg"); err != nil {
-		return err
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { // the server may be another user
+	if dir, err = tempDir(); err != nil {
 		return err
 	}
 	child, err = postgres.StartEmbedded(context.Background(), postgres.EmbeddedOptions{
 		Dir: filepath.Join(dir, "postgres"), Log: logr.Discard(),
 	})
 	return err
+}
+
+// tempDir is one that the server's user, who may be another, can reach.
+func tempDir() (string, error) {
+	dir, err := os.MkdirTemp("", "rtm-pg")
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o711)
 }
 
 // URL is a database with a clean, migrated schema, dropped after the test.

@@ -50,7 +50,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 
 	server, err := apiserver.New(apiserver.Options{
 		Store: backend, Dir: a.config.DataDir, Listener: a.listener, CRDs: config.CRDs,
-		Checks:  []healthz.HealthChecker{apiserver.Check("engine", a.engineAnswers)},
+		Checks:  []healthz.HealthChecker{apiserver.Check("watch", backend.Watching), apiserver.Check("engine", a.engineAnswers)},
 		Version: a.config.Version, Log: a.log.WithName("api"),
 	})
 	if err != nil {

@@ -70,7 +70,7 @@ func (b *Backend) decorate(
 	}
 	delegator := cacher.NewCacheDelegator(cached, raw)
 	var once sync.Once
-	return delegator, func() {
+	return backlogged{delegator}, func() {
 		once.Do(func() {
 			delegator.Stop()
 			cached.Stop()

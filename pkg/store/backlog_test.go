@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/apis/example"
+	"k8s.io/apiserver/pkg/storage"
+)
+
+// createPods writes as fast as it can.
+func createPods(t *testing.T, s storage.Interface, first, n int) {
+	t.Helper()
+	var writers sync.WaitGroup
+	for i := range 32 {
+		writers.Go(func() {
+			for j := first + i; j < first+n; j += 32 {
+				pod := &example.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p%d", j), Namespace: "default"}}
+				if err := s.Create(context.Background(), "/pods/default/"+pod.Name, pod, nil, 0); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+}
+
+// drain receives until the watch ends, or n events came.
+func drain(t *testing.T, w watch.Interface, n int) (events []watch.Event, open bool) {
+	t.Helper()
+	for len(events) < n {
+		select {
+		case e, open := <-w.ResultChan():
+			if !open {
+				return events, false
+			}
+			events = append(events, e)
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%d events of %d, and no more", len(events), n)
+		}
+	}
+	return events, true
+}
+
+func TestABurstEndsNoWatchOfAClientThatIsSlowForAMoment(t *testing.T) {
+	const burst = maxBacklog - 100
+	s := cachedSubject(t)
+	w, err := backlogged{s.Interface}.Watch(context.Background(), "/pods/", storage.ListOptions{ResourceVersion: "1", Predicate: storage.Everything, Recursive: true})
+	require.NoError(t, err)
+	defer w.Stop()
+	createPods(t, s, 0, burst)
+	events, open := drain(t, w, burst)
+	require.True(t, open)
+	previous := uint64(0)
+	for _, e := range events {
+		version, err := storage.APIObjectVersioner{}.ObjectResourceVersion(e.Object)
+		require.NoError(t, err)
+		require.Greater(t, version, previous, "in order, and once")
+		previous = version
+	}
+}
+
+func TestAClientThatStaysBehindIsCutOff(t *testing.T) {
+	source := watch.NewFake()
+	w := &backlog{from: source, to: make(chan watch.Event)}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w.cancel = cancel
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.run(ctx)
+	}()
+	for range maxBacklog + 1 {
+		source.Add(newPod())
+	}
+	<-ended
+	require.True(t, source.IsStopped(), "nothing is buffered for it any more")
+	_, open := <-w.ResultChan()
+	require.False(t, open)
+}

@@ -33,6 +33,9 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "runtime-manager"
 	}
+	// Each of our statements has one good plan. PostgreSQL would plan anew, for the
+	// arrays' lengths, what takes less time to run.
+	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the pool of connections: %w", err)

@@ -49,8 +49,12 @@ const (
 	measure     = "SELECT count(*), coalesce(sum(octet_length(data)) / nullif(count(*), 0), 0)::bigint FROM objects WHERE key >= $1 AND key < $2"
 )
 
-//go:embed sql/read_objects_at.sql
-var readObjectsAt string
+var (
+	//go:embed sql/read_objects_at.sql
+	readObjectsAt string
+	//go:embed sql/count_objects_at.sql
+	countObjectsAt string
+)
 
 // ask repeats a query while the database is away, for as long as patience lasts.
 func (b *Backend) ask(ctx context.Context, doing, what string, query func() error) error {
@@ -178,7 +182,7 @@ func (p *page) fill(rows pgx.Rows, limit int64) error {
 // count counts the rows of a span at a revision.
 func (b *Backend) count(ctx context.Context, s span, revision int64) (n int64, err error) {
 	err = b.ask(ctx, "counting", s.from, func() error {
-		return b.pool.QueryRow(ctx, "SELECT count(*) FROM ("+readObjectsAt+") state", s.from, s.to, nil, revision).Scan(&n)
+		return b.pool.QueryRow(ctx, countObjectsAt, s.from, s.to, revision).Scan(&n)
 	})
 	return n, err
 }

@@ -20,6 +20,18 @@ const connectTimeout = 10 * time.Second
 // serialised by the clock row, so more would only wait.
 const maxConnections = 16
 
+// plans are settings of our sessions. Each of our statements has one good plan,
+// by index, whatever the size of the tables. PostgreSQL would plan anew, for the
+// lengths of arrays, what takes less time to run; and it would read a table that
+// is empty when it plans from end to end, and still do so when it has grown.
+var plans = map[string]string{
+	"plan_cache_mode":  "force_generic_plan",
+	"jit":              "off",
+	"enable_seqscan":   "off",
+	"enable_hashjoin":  "off",
+	"enable_mergejoin": "off",
+}
+
 // Open connects to the server at a postgres:// URL. Its errors are one line
 // and hold no password.
 func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
@@ -33,9 +45,9 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "runtime-manager"
 	}
-	// Each of our statements has one good plan. PostgreSQL would plan anew, for the
-	// arrays' lengths, what takes less time to run.
-	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	for name, value := range plans {
+		config.ConnConfig.RuntimeParams[name] = value
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the pool of connections: %w", err)

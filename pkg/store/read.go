@@ -43,8 +43,8 @@ func after(key string) string { return key + "\x01" }
 func (s span) holds(key string) bool { return s.from <= key && key < s.to }
 
 const (
-	readClock   = "SELECT revision, compacted FROM clock"
-	readObject  = "SELECT c.revision, o.revision, o.data FROM clock c LEFT JOIN objects o ON o.key = $1"
+	readClock   = "SELECT revision, compacted FROM clock WHERE one_row"
+	readObject  = "SELECT c.revision, o.revision, o.data FROM clock c LEFT JOIN objects o ON o.key = $1 WHERE c.one_row"
 	readObjects = "SELECT key, revision, data FROM objects WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3"
 	measure     = "SELECT count(*), coalesce(sum(octet_length(data)) / nullif(count(*), 0), 0)::bigint FROM objects WHERE key >= $1 AND key < $2"
 )

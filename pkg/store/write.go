@@ -261,7 +261,7 @@ func (w *writer) patient(batch []*pending, err error) (rest []*pending) {
 	return rest
 }
 
-const takeClock = "SELECT FROM clock FOR NO KEY UPDATE"
+const takeClock = "SELECT FROM clock WHERE one_row FOR NO KEY UPDATE"
 
 //go:embed sql/write.sql
 var writeObjects string

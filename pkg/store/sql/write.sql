@@ -10,7 +10,7 @@ WITH wish AS (
            CASE WHEN w.readable THEN convert_from(w.data, 'UTF8')::jsonb END AS object,
            CASE WHEN w.ttl > 0 THEN clock_timestamp() + make_interval(secs => w.ttl) END AS expires_at
     FROM clock c CROSS JOIN wish w LEFT JOIN objects o ON o.key = w.key
-    WHERE w.expected = coalesce(o.revision, 0) AND (w.data IS NOT NULL OR w.expected > 0)
+    WHERE c.one_row AND w.expected = coalesce(o.revision, 0) AND (w.data IS NOT NULL OR w.expected > 0)
 ), created AS (
     INSERT INTO objects (key, revision, expires_at, object, data)
     SELECT key, revision, expires_at, object, data FROM granted WHERE expected = 0
@@ -25,6 +25,7 @@ WITH wish AS (
 ), ticked AS (
     UPDATE clock SET revision = newest.revision
     FROM (SELECT max(revision) AS revision FROM granted HAVING count(*) > 0) newest
+    WHERE clock.one_row
     RETURNING pg_notify('changes', clock.revision::text)
 )
 SELECT place, revision FROM granted

@@ -89,6 +89,21 @@ func tempDir() (string, error) {
 // URL is a database with a clean, migrated schema, dropped after the test.
 func URL(t testing.TB) string {
 	t.Helper()
+	ctx, address := context.Background(), EmptyURL(t)
+	pool, err := postgres.Open(ctx, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if err := postgres.Migrate(ctx, pool); err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// EmptyURL is a database with a schema without tables, dropped after the test.
+func EmptyURL(t testing.TB) string {
+	t.Helper()
 	ctx := context.Background()
 	admin, err := pgx.Connect(ctx, base(t))
 	if err != nil {
@@ -113,14 +128,6 @@ func URL(t testing.TB) string {
 	query := u.Query()
 	query.Set("search_path", schema)
 	u.RawQuery = query.Encode()
-	pool, err := postgres.Open(ctx, u.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	if err := postgres.Migrate(ctx, pool); err != nil {
-		t.Fatal(err)
-	}
 	return u.String()
 }
 

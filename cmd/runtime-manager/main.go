@@ -37,7 +37,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), migrateCommand(), versionCommand())
+	root.AddCommand(serveCommand(), provisionCommand(), migrateCommand(), versionCommand())
 	return root
 }
 
@@ -77,6 +77,25 @@ func addFlags(cmd *cobra.Command, groups cliflag.NamedFlagSets) {
 	}
 	width, _, _ := term.TerminalSize(cmd.OutOrStdout())
 	cliflag.SetUsageAndHelpFunc(cmd, groups, width)
+}
+
+func provisionCommand() *cobra.Command {
+	config := app.DefaultProvisionConfig()
+	cmd := &cobra.Command{
+		Use:   "provision",
+		Short: "Make the role and the schema that the manager needs on a PostgreSQL server",
+		Long: "Make the role, the database and the schema that the manager needs on a PostgreSQL server,\n" +
+			"or mend them; run it again at any time. The tables are migrate's, which runs as that role.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := app.FromEnvironment(cmd.Flags(), os.LookupEnv); err != nil {
+				return err
+			}
+			return app.Provision(cmd.Context(), config)
+		},
+	}
+	cmd.Flags().AddFlagSet(config.Flags())
+	return cmd
 }
 
 func migrateCommand() *cobra.Command {

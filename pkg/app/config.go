@@ -22,6 +22,8 @@ type Config struct {
 	MetricsAddress string
 	// DatabaseURL is a PostgreSQL to use; empty runs a child in DataDir.
 	DatabaseURL string
+	// Migrate brings the tables up to date on start.
+	Migrate bool
 	// DockerHost is the engine's address; empty is what the docker command
 	// would use.
 	DockerHost string
@@ -46,6 +48,7 @@ func DefaultConfig() Config {
 		DataDir:        dir,
 		APIAddress:     "127.0.0.1:7443",
 		MetricsAddress: "127.0.0.1:7081",
+		Migrate:        true,
 		Concurrency:    8,
 		LogFormat:      "console",
 		LogLevel:       "info",
@@ -60,6 +63,7 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	api.StringVar(&c.APIAddress, "api-address", c.APIAddress, "host:port where the Kubernetes API is served, over TLS")
 	store := groups.FlagSet("store")
 	store.StringVar(&c.DatabaseURL, "database-url", c.DatabaseURL, "postgres:// URL of a server to use; a child server in the data directory if empty")
+	store.BoolVar(&c.Migrate, "migrate", c.Migrate, "bring the tables up to date on start; false leaves that to 'runtime-manager migrate'")
 	engine := groups.FlagSet("engine")
 	engine.StringVar(&c.DockerHost, "docker-host", c.DockerHost, "address of the Docker engine, such as unix:///var/run/docker.sock; DOCKER_HOST or the local socket if empty")
 	engine.StringVar(&c.StateRoot, "state-root", c.StateRoot, "directory of the games' state directories; games in the data directory if empty")
@@ -115,6 +119,9 @@ func (c Config) complete() (Config, error) {
 		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
 			return c, fmt.Errorf("--metrics-address: %w", err)
 		}
+	}
+	if !c.Migrate && c.DatabaseURL == "" {
+		return c, fmt.Errorf("--migrate=false needs a --database-url: nobody else migrates the embedded database")
 	}
 	if c.Concurrency < 1 {
 		return c, fmt.Errorf("--concurrency: must be at least 1, is %d", c.Concurrency)

@@ -39,7 +39,11 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, database.close()) }()
 
-	if err := postgres.Migrate(ctx, database.pool); err != nil {
+	prepare := postgres.CheckMigrated
+	if a.config.Migrate {
+		prepare = postgres.Migrate
+	}
+	if err := prepare(ctx, database.pool); err != nil {
 		return err
 	}
 	backend, err := store.Open(ctx, store.Options{Pool: database.pool, Log: a.log.WithName("store")})

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +36,16 @@ import (
 	"galaxy.io/runtime-manager/pkg/postgres/postgrestest"
 )
 
-func TestMain(m *testing.M) { postgrestest.Main(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(beClients); config != "" {
+		if err := runClients(config); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	postgrestest.Main(m)
+}
 
 var codecs = func() serializer.CodecFactory {
 	scheme := runtime.NewScheme()

@@ -131,6 +131,7 @@ func (l *lister) add(ctx context.Context, r row) error {
 	if err != nil {
 		return err
 	}
+	l.store.parts.share(obj)
 	if matches, err := l.opts.Predicate.Matches(obj); err == nil && matches {
 		l.items.Set(reflect.Append(l.items, reflect.ValueOf(obj).Elem()))
 	}

@@ -23,6 +23,7 @@ type Store struct {
 	versioner storage.Versioner
 	newFunc   func() runtime.Object
 	prefix    string
+	parts     parts
 
 	mu          sync.RWMutex
 	transformer value.Transformer // replaced by upstream's tests while others read
@@ -49,7 +50,7 @@ func (b *Backend) Store(o StoreOptions) *Store {
 	versioner := storage.APIObjectVersioner{}
 	s := &Store{
 		backend: b, resource: o.Resource, codec: o.Codec, decoder: etcd3.NewDefaultDecoder(o.Codec, versioner), versioner: versioner,
-		newFunc: o.NewFunc, prefix: o.Prefix, transformer: o.Transformer, sealed: o.Transformer != nil,
+		newFunc: o.NewFunc, prefix: o.Prefix, parts: newParts(), transformer: o.Transformer, sealed: o.Transformer != nil,
 	}
 	if o.Transformer == nil {
 		s.transformer = identity.NewEncryptCheckTransformer()

@@ -198,6 +198,7 @@ func (w *watcher) decode(r row, revision int64) (runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.store.parts.share(obj)
 	return obj, w.store.versioner.UpdateObject(obj, uint64(revision))
 }
 

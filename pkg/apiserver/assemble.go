@@ -82,6 +82,10 @@ func (s *Server) assemble(o Options) error {
 	if err != nil {
 		return err
 	}
+	s.collector, err = newGarbageCollector(loopback(config.LoopbackClientConfig), client.Discovery(), o.Store, o.Log)
+	if err != nil {
+		return err
+	}
 	s.addChecks(config, o)
 	return s.build(config, o)
 }

@@ -74,7 +74,7 @@ func listen(t *testing.T, address string) net.Listener {
 	return listener
 }
 
-func start(t *testing.T, backend *store.Backend, dir, address string, crds fs.FS) *api {
+func start(t *testing.T, backend Store, dir, address string, crds fs.FS) *api {
 	t.Helper()
 	server, err := New(Options{
 		Store: backend, Dir: dir, Listener: listen(t, address), CRDs: crds, Version: "v1.2.3", Log: logr.Discard(),
@@ -206,6 +206,7 @@ func TestServer(t *testing.T) {
 		"leases":                              testLeases,
 		"namespaces":                          testNamespaces,
 		"namespace deletion":                  testNamespaceDeletion,
+		"garbage collection":                  testGarbageCollection,
 	} {
 		t.Run(name, func(t *testing.T) { run(t, server.in(t)) })
 	}

@@ -17,13 +17,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-
 )
 
 // Store keeps the objects: a *store.Backend, or what it is measured against.
@@ -31,6 +31,11 @@ type Store interface {
 	RESTOptionsGetter(codecFor func(schema.GroupResource) runtime.Codec) generic.RESTOptionsGetter
 	// Healthy is the database's part of /readyz.
 	Healthy(ctx context.Context) error
+	// FollowOwners names, until ctx ends, each object that the garbage collector
+	// has to judge, and Dependents finds those that name an owner. A store that
+	// knows neither has no garbage collection.
+	FollowOwners(ctx context.Context, look func(corev1.ObjectReference))
+	Dependents(ctx context.Context, owner types.UID) ([]metav1.PartialObjectMetadata, error)
 }
 
 // Options say what to serve, from where and to whom.
@@ -53,6 +58,7 @@ type Options struct {
 type Server struct {
 	generic    *genericapiserver.GenericAPIServer
 	cleaner    *namespaceCleaner
+	collector  *garbageCollector
 	client     kubernetes.Interface
 	extensions apiextensionsclient.Interface
 	crds       []crd
@@ -108,13 +114,17 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	group.Go(func() error {
-		if err := s.bootstrap(ctx); err != nil {
-			return err
-		}
-		s.cleaner.run(ctx)
-		return nil
-	})
+	group.Go(func() error { return s.bootstrap(ctx) })
+	for _, run := range []func(context.Context){s.cleaner.run, s.collector.run} {
+		group.Go(func() error {
+			select {
+			case <-ctx.Done():
+			case <-s.ready:
+			}
+			run(ctx)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		s.creds.renew(ctx, s.log)
 		return nil

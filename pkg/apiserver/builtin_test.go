@@ -118,6 +118,7 @@ func testNamespaceDeletion(t *testing.T, a *api) {
 	require.Regexp(t, `arena +Terminating`, a.kubectl("", "get", "ns", ns))
 	_, err = a.games(ns).Create(t.Context(), game("late"), metav1.CreateOptions{})
 	requireStatus(t, err, http.StatusForbidden, "it is being terminated")
+	require.True(t, apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), "%v", err)
 
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		left, err := a.games(ns).List(t.Context(), metav1.ListOptions{})

@@ -145,14 +145,9 @@ func (b *Backend) lookAt(ctx context.Context, objects []metav1.PartialObjectMeta
 			uids = append(uids, string(r.UID))
 		}
 	}
-	slices.Sort(uids)
-	owners, err := b.related(ctx, "uid = ANY($1)", slices.Compact(uids))
+	byUID, err := b.byUID(ctx, uids)
 	if err != nil {
-		return classify("reading", "owners", err)
-	}
-	byUID := make(map[types.UID]metav1.PartialObjectMetadata, len(owners))
-	for _, owner := range owners {
-		byUID[owner.UID] = owner
+		return err
 	}
 	for _, o := range objects {
 		if !settled(o, byUID) {
@@ -160,6 +155,23 @@ func (b *Backend) lookAt(ctx context.Context, objects []metav1.PartialObjectMeta
 		}
 	}
 	return nil
+}
+
+// byUID reads the metadata of objects. Most changes ask for none.
+func (b *Backend) byUID(ctx context.Context, uids []string) (map[types.UID]metav1.PartialObjectMetadata, error) {
+	if len(uids) == 0 {
+		return nil, nil
+	}
+	slices.Sort(uids)
+	found, err := b.related(ctx, "uid = ANY($1)", slices.Compact(uids))
+	if err != nil {
+		return nil, classify("reading", "owners", err)
+	}
+	known := make(map[types.UID]metav1.PartialObjectMetadata, len(found))
+	for _, o := range found {
+		known[o.UID] = o
+	}
+	return known, nil
 }
 
 // settled says that an object is not deleted, and that no owner of it is.

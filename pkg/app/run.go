@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -70,7 +69,7 @@ func (a *App) serve(ctx context.Context, server *apiserver.Server, database *dat
 	defer stopAPI()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(apiCtx) })
-	group.Go(func() error { return database.watch(ctx) })
+	group.Go(func() error { return database.keep(ctx) })
 	group.Go(func() error {
 		defer stopAPI()
 		select {
@@ -108,17 +107,12 @@ func (a *App) openDatabase(ctx context.Context) (*database, error) {
 	return d, nil
 }
 
-// watch returns when the child process ended without being asked to.
-func (d *database) watch(ctx context.Context) error {
+// keep returns when ctx ends, or the child process is beyond help.
+func (d *database) keep(ctx context.Context) error {
 	if d.embedded == nil {
 		return nil
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-d.embedded.Exited():
-		return fmt.Errorf("the embedded PostgreSQL ended by itself; its log tells why")
-	}
+	return d.embedded.Keep(ctx)
 }
 
 func (d *database) close() error {

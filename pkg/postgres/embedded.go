@@ -8,9 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -38,16 +37,18 @@ type EmbeddedOptions struct {
 // than we do.
 type Embedded struct {
 	home     home
+	programs programs
 	settings []string
 	log      logr.Logger
-	cmd      *exec.Cmd
-	exited   chan struct{}
+
+	mu    sync.Mutex
+	child *child
 }
 
 // StartEmbedded initialises the data directory if need be, deals with what a
 // predecessor that was killed left behind, and starts the server.
 func StartEmbedded(ctx context.Context, options EmbeddedOptions) (*Embedded, error) {
-	bin, err := findPrograms()
+	programs, err := findPrograms()
 	if err != nil {
 		return nil, err
 	}
@@ -58,18 +59,12 @@ func StartEmbedded(ctx context.Context, options EmbeddedOptions) (*Embedded, err
 	if h.dir != options.Dir {
 		options.Log.Info("the server's user cannot reach the data directory, keeping the database elsewhere", "user", h.user.name, "dir", h.dir)
 	}
-	if err := h.initialise(ctx, bin); err != nil {
+	if err := h.initialise(ctx, programs); err != nil {
 		return nil, err
 	}
-	if err := h.clearLeftovers(ctx); err != nil {
+	e := &Embedded{home: h, programs: programs, settings: options.Settings, log: options.Log}
+	if err := e.start(ctx); err != nil {
 		return nil, err
-	}
-	e := &Embedded{home: h, settings: options.Settings, log: options.Log, exited: make(chan struct{})}
-	if err := e.start(bin); err != nil {
-		return nil, err
-	}
-	if err := e.awaitAnswer(ctx); err != nil {
-		return nil, errors.Join(err, e.Stop(ctx))
 	}
 	options.Log.Info("embedded PostgreSQL started", "version", h.version())
 	return e, nil
@@ -80,48 +75,34 @@ func (e *Embedded) URL() string {
 	return fmt.Sprintf("postgres://%s@/postgres?host=%s", role, url.QueryEscape(e.home.socket))
 }
 
-// Exited is closed when the server ended, asked to or not.
-func (e *Embedded) Exited() <-chan struct{} { return e.exited }
+// Exited is closed when the server that runs now ended, asked to or not.
+func (e *Embedded) Exited() <-chan struct{} { return e.running().exited }
 
-// start runs the server from a thread that lives as long as it does: the kernel
-// sends the death signal when the thread ends, not the process.
-func (e *Embedded) start(bin programs) error {
-	logFile, err := e.home.openLog()
+func (e *Embedded) running() *child {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.child
+}
+
+// start leaves a server that answers, or none.
+func (e *Embedded) start(ctx context.Context) error {
+	if err := e.home.clearLeftovers(ctx); err != nil {
+		return err
+	}
+	c, err := e.home.startChild(e.programs, e.settings)
 	if err != nil {
 		return err
 	}
-	args := []string{
-		"-D", e.home.data(), "-k", e.home.socket,
-		"-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "max_connections=100",
-	}
-	for _, setting := range e.settings { // the last one of a name counts
-		args = append(args, "-c", setting)
-	}
-	e.cmd = exec.Command(bin.postgres, args...)
-	e.cmd.Dir = e.home.dir
-	e.cmd.Stdout, e.cmd.Stderr = logFile, logFile
-	e.cmd.SysProcAttr = e.home.user.process()
-	e.cmd.SysProcAttr.Setpgid = true // a Ctrl-C is for us; we tell the server when it is its turn
-	e.cmd.SysProcAttr.Pdeathsig = syscall.SIGINT
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer logFile.Close()
-		err := e.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = e.cmd.Wait() // how it ended stands in its log
-			close(e.exited)
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("starting PostgreSQL: %w", err)
+	e.mu.Lock()
+	e.child = c
+	e.mu.Unlock()
+	if err := e.awaitAnswer(ctx, c); err != nil {
+		return errors.Join(err, c.stop(ctx))
 	}
 	return nil
 }
 
-func (e *Embedded) awaitAnswer(ctx context.Context) error {
+func (e *Embedded) awaitAnswer(ctx context.Context, c *child) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	retry := time.NewTicker(25 * time.Millisecond)
@@ -132,7 +113,7 @@ func (e *Embedded) awaitAnswer(ctx context.Context) error {
 			return conn.Close(ctx)
 		}
 		select {
-		case <-e.exited:
+		case <-c.exited:
 			return fmt.Errorf("PostgreSQL ended while starting: %s", e.home.lastWords())
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for PostgreSQL to answer: %w: %s", ctx.Err(), e.home.lastWords())
@@ -142,26 +123,9 @@ func (e *Embedded) awaitAnswer(ctx context.Context) error {
 }
 
 // Stop shuts the server down; when ctx ends first, at once, which costs it a
-// replay of its log at the next start. It may be called again.
-func (e *Embedded) Stop(ctx context.Context) error {
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {
-		select {
-		case <-e.exited:
-			return nil
-		default:
-		}
-		if err := e.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("stopping PostgreSQL: %w", err)
-		}
-		select {
-		case <-e.exited:
-			return nil
-		case <-ctx.Done():
-		}
-	}
-	<-e.exited
-	return nil
-}
+// replay of its log at the next start. It may be called again, but not while
+// Keep runs.
+func (e *Embedded) Stop(ctx context.Context) error { return e.running().stop(ctx) }
 
 // programs of a PostgreSQL installation.
 type programs struct{ initdb, postgres string }

@@ -67,9 +67,20 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	defer cancel()
 	if err := await(ctx, pool.Ping); err != nil {
 		pool.Close()
+		if viaPooler(err) {
+			err = fmt.Errorf("a connection pooler answers, and the URL must name PostgreSQL itself: %w", err)
+		}
 		return nil, fmt.Errorf("connecting to the database: %s", oneLine(err))
 	}
 	return pool, nil
+}
+
+// viaPooler says that who answers does not know the settings of our sessions.
+// PostgreSQL does; PgBouncer calls that a violation of the protocol. LISTEN, and
+// the lock that migrations take, need a session that is ours from end to end.
+func viaPooler(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.Code == "08P01" // protocol_violation
 }
 
 func errURL(of string) error {

@@ -108,6 +108,14 @@ func TestOpenWaitsForAServerThatStarts(t *testing.T) {
 	require.EqualValues(t, 1, r.seen.Load())
 }
 
+func TestOpenSaysThatAPoolerAnswers(t *testing.T) {
+	r := startRefusing(t, "08P01", 1, "") // as PgBouncer does
+	_, err := postgres.Open(context.Background(), r.url())
+	require.ErrorContains(t, err, "a connection pooler answers")
+	require.ErrorContains(t, err, "08P01")
+	require.EqualValues(t, 1, r.seen.Load())
+}
+
 func TestOpenWaitsForAServerThatIsNotThereYet(t *testing.T) {
 	server := postgrestest.StartServer(t, postgrestest.ServerOptions{})
 	server.Stop(t)

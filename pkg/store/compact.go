@@ -28,7 +28,7 @@ const (
 	// the old end on, where little is left since the last cut.
 	findCut = `SELECT greatest(coalesce(
 		(SELECT revision - 1 FROM changes WHERE at > clock_timestamp() - make_interval(secs => $1) ORDER BY revision LIMIT 1),
-		revision), revision - $2) FROM clock`
+		revision), revision - $2) FROM clock WHERE one_row`
 	markCut     = "UPDATE clock SET compacted = $1 WHERE compacted < $1"
 	cutChanges  = "DELETE FROM changes WHERE revision IN (SELECT revision FROM changes WHERE revision <= $1 ORDER BY revision LIMIT $2)"
 	findExpired = "SELECT key, revision FROM objects WHERE expires_at < clock_timestamp() LIMIT $1"

@@ -16,20 +16,17 @@ const (
 	maxRestarts       = 5
 )
 
-// Keep starts the server again whenever it ends by itself, until ctx ends. It
-// fails when the server cannot be started any more. Data that is gone it does
+// Keep starts the server again whenever it ends by itself, until ctx ends, and
+// leaves one that runs then to Stop. It fails when the server cannot be started any more. Data that is gone it does
 // not make anew: an empty database would be the end of every record.
 func (e *Embedded) Keep(ctx context.Context) error {
 	var delay time.Duration
-	for {
+	for ctx.Err() == nil {
 		since, c := time.Now(), e.running()
 		select {
 		case <-ctx.Done():
-			return nil
+			continue
 		case <-c.exited:
-		}
-		if ctx.Err() != nil {
-			return nil
 		}
 		if time.Since(since) >= steadyAfter {
 			delay = 0
@@ -39,26 +36,26 @@ func (e *Embedded) Keep(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // restart tries until the server answers, it is hopeless, or ctx ends.
 func (e *Embedded) restart(ctx context.Context, delay *time.Duration) error {
-	for try := 1; ; try++ {
+	for try := 1; ctx.Err() == nil; try++ {
 		select {
 		case <-ctx.Done():
-			return nil
+			continue
 		case <-time.After(*delay):
 		}
 		*delay = min(max(2**delay, firstRestartDelay), maxRestartDelay)
 		err := e.start(ctx)
-		switch {
-		case err == nil:
+		if err == nil {
 			e.log.Info("PostgreSQL answers again")
 			return nil
-		case ctx.Err() != nil:
-			return nil
-		case try == maxRestarts:
+		}
+		if try >= maxRestarts && ctx.Err() == nil {
 			return fmt.Errorf("the embedded PostgreSQL cannot be started any more: %s", oneLine(err))
 		}
 	}
+	return nil
 }

@@ -220,7 +220,7 @@ func TestConformance(t *testing.T) { conform(t, bareSubject, notApplicable.bare)
 
 func TestConformanceUnderTheWatchCache(t *testing.T) { conform(t, cachedSubject, notApplicable.cached) }
 
-func conform(t *testing.T, newSubject func(*testing.T, ...func(*StoreOptions)) subject, except map[string]string) {
+func conform(t *testing.T, newSubject func(*testing.T, ...func(*ResourceOptions)) subject, except map[string]string) {
 	ctx := context.Background()
 	for name := range except {
 		require.True(t, simple[name] != nil || particular[name] != nil, "%s is no test", name)
@@ -239,11 +239,11 @@ func conform(t *testing.T, newSubject func(*testing.T, ...func(*StoreOptions)) s
 	for name, test := range breakable {
 		run(name+"/opening", func(t *testing.T) {
 			transformer := &breakableTransformer{Transformer: storagetesting.NewPrefixTransformer([]byte(sealPrefix), false)}
-			test(ctx, t, newSubject(t, func(o *StoreOptions) { o.Transformer = transformer }), transformer.broken.Store)
+			test(ctx, t, newSubject(t, func(o *ResourceOptions) { o.Transformer = transformer }), transformer.broken.Store)
 		})
 		run(name+"/decoding", func(t *testing.T) {
 			codec := &breakableCodec{Codec: podCodec}
-			test(ctx, t, newSubject(t, func(o *StoreOptions) { o.Codec = codec }), codec.broken.Store)
+			test(ctx, t, newSubject(t, func(o *ResourceOptions) { o.Codec = codec }), codec.broken.Store)
 		})
 	}
 }

@@ -61,7 +61,7 @@ func newPod() runtime.Object { return &example.Pod{} }
 
 // podStore is the storage of pods that people can read.
 func podStore(b *Backend) *Store {
-	return b.Store(StoreOptions{Prefix: "/pods/", Codec: podCodec, NewFunc: newPod})
+	return b.Store(ResourceOptions{Prefix: "/pods/", Codec: podCodec, NewFunc: newPod})
 }
 
 func openPool(t testing.TB, url string) *pgxpool.Pool {
@@ -93,8 +93,8 @@ type subject struct {
 }
 
 // bareSubject lets the suite seal objects with a prefix, which counts reads.
-func bareSubject(t *testing.T, options ...func(*StoreOptions)) subject {
-	o := StoreOptions{
+func bareSubject(t *testing.T, options ...func(*ResourceOptions)) subject {
+	o := ResourceOptions{
 		Prefix: "/pods/", Resource: schema.GroupResource{Resource: "pods"}, Codec: podCodec, NewFunc: newPod,
 		Transformer: storagetesting.NewPrefixTransformer([]byte(sealPrefix), false),
 	}
@@ -113,7 +113,7 @@ func bareSubject(t *testing.T, options ...func(*StoreOptions)) subject {
 }
 
 // cachedSubject puts upstream's watch cache on top.
-func cachedSubject(t *testing.T, options ...func(*StoreOptions)) subject {
+func cachedSubject(t *testing.T, options ...func(*ResourceOptions)) subject {
 	s := bareSubject(t, options...)
 	top := &cached{}
 	top.start(t, s.store)

@@ -52,7 +52,7 @@ func (b *Backend) decorate(
 	keyFunc func(runtime.Object) (string, error), newFunc, newListFunc func() runtime.Object,
 	attributes storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
 ) (storage.Interface, factory.DestroyFunc, error) {
-	raw := b.Store(StoreOptions{
+	raw := b.Store(ResourceOptions{
 		Prefix: prefix, Resource: config.GroupResource, Codec: config.Codec, NewFunc: newFunc, Transformer: config.Transformer,
 	})
 	if unsafeDeletion() {

@@ -75,7 +75,7 @@ func (t target) load(ctx context.Context) (*state, error) {
 	switch {
 	case t.unreadable && err != nil:
 		st.obj = nil
-		return st, nil
+		return st, nil //nolint:nilerr // that it cannot be read is what was wanted
 	case t.unreadable:
 		return nil, storage.NewInvalidObjError(t.key, "it can be read, so it is not deleted as one that cannot")
 	}

@@ -32,8 +32,8 @@ type Store struct {
 
 var _ storage.Interface = (*Store)(nil)
 
-// StoreOptions describe one resource.
-type StoreOptions struct {
+// ResourceOptions describe one resource.
+type ResourceOptions struct {
 	// Prefix begins the keys of its objects, as in /namespaces.
 	Prefix string
 	// Resource is what they are called in messages.
@@ -46,7 +46,7 @@ type StoreOptions struct {
 }
 
 // Store returns the storage of one resource, without a watch cache.
-func (b *Backend) Store(o StoreOptions) *Store {
+func (b *Backend) Store(o ResourceOptions) *Store {
 	versioner := storage.APIObjectVersioner{}
 	s := &Store{
 		backend: b, resource: o.Resource, codec: o.Codec, decoder: etcd3.NewDefaultDecoder(o.Codec, versioner), versioner: versioner,

@@ -71,7 +71,7 @@ func classify(doing, what string, err error) error {
 	}
 	switch kindOf(err) {
 	case notDone:
-		return apierrors.NewServiceUnavailable(fmt.Sprintf("%s %s: the database is not available", doing, what))
+		return apierrors.NewServiceUnavailable(fmt.Sprintf("%s %s: the database is not available: %s", doing, what, reason(err)))
 	case refused:
 		return apierrors.NewServiceUnavailable(fmt.Sprintf("%s %s: the database refused: %s", doing, what, reason(err)))
 	case unknown:
@@ -81,12 +81,12 @@ func classify(doing, what string, err error) error {
 	}
 }
 
-// reason names what the database refuses for. Its own words may hold a path of
+// reason names what the database answers, or refuses, with. Its own words may hold a path of
 // the host, which is nothing for a client.
 func reason(err error) string {
 	var said *pgconn.PgError
 	if !errors.As(err, &said) {
-		return "no reason given"
+		return "it cannot be reached"
 	}
 	switch said.Code {
 	case "25006":
@@ -99,6 +99,8 @@ func reason(err error) string {
 		return "it has too many connections"
 	case "57014":
 		return "it canceled the statement"
+	case "57P01", "57P03":
+		return "it is starting or stopping"
 	}
 	return "error " + said.Code
 }

@@ -40,6 +40,11 @@ var plans = map[string]string{
 	"enable_mergejoin": "off",
 }
 
+// isolation prevails over the database's. Transactions that wait for a row are
+// to go on from what the one before them committed; stricter ones would fail,
+// and start over at the end of the queue.
+const isolation = "read committed"
+
 // errNotDurable is a server that acknowledges what it may lose.
 var errNotDurable = errors.New("the server runs with fsync=off and may lose acknowledged writes: " +
 	"turn it on with ALTER SYSTEM SET fsync = on, and pg_reload_conf()")
@@ -58,6 +63,7 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	for name, value := range plans {
 		config.ConnConfig.RuntimeParams[name] = value
 	}
+	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = isolation
 	config.AfterConnect = makeDurable
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -156,3 +156,8 @@ func TestOurSessionsCommitForGood(t *testing.T) {
 	require.Equal(t, "on", query(t, server.URL(), "SHOW synchronous_commit"))
 	require.Equal(t, "remote_apply", query(t, server.URL()+"&synchronous_commit=remote_apply", "SHOW synchronous_commit"), "more is welcome")
 }
+
+func TestOurSessionsQueueUp(t *testing.T) {
+	server := postgrestest.StartServer(t, postgrestest.ServerOptions{Settings: []string{"default_transaction_isolation=serializable"}})
+	require.Equal(t, "read committed", query(t, server.URL(), "SHOW transaction_isolation"))
+}

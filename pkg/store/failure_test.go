@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -219,8 +220,9 @@ func TestNoConnectionsLeft(t *testing.T) {
 // and does no harm if it is done again.
 func TestClientsRideOver(t *testing.T) {
 	for name, c := range map[string]struct {
-		settings []string
-		fault    func(*testing.T, *postgrestest.Server)
+		// isolation of the clients' transactions, if not ours.
+		isolation string
+		fault     func(*testing.T, *postgrestest.Server)
 	}{
 		"a restart": {fault: func(t *testing.T, server *postgrestest.Server) {
 			server.Stop(t)
@@ -229,12 +231,11 @@ func TestClientsRideOver(t *testing.T) {
 		"sessions that are ended": {fault: func(t *testing.T, server *postgrestest.Server) {
 			execute(t, session(t, server.URL()), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'store'")
 		}},
-		"serialization failures": {settings: []string{"default_transaction_isolation=serializable"}, fault: func(*testing.T, *postgrestest.Server) {}},
+		"serialization failures": {isolation: "serializable", fault: func(*testing.T, *postgrestest.Server) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := startTables(t, postgrestest.ServerOptions{Settings: c.settings})
-			admin := openPool(t, server.URL())
-			h := begin(t, admin)
+			server := startTables(t, postgrestest.ServerOptions{})
+			h := begin(t, openPool(t, server.URL()))
 			var mu sync.Mutex
 			record := func(o operation) {
 				mu.Lock()
@@ -246,7 +247,7 @@ func TestClientsRideOver(t *testing.T) {
 			stop := make(chan struct{})
 			var running sync.WaitGroup
 			for i := range processes {
-				s := podStore(openBackend(t, server.URL()+"&application_name=store"))
+				s := podStore(openBackendOn(t, openIsolated(t, server.URL()+"&application_name=store", c.isolation)))
 				for j := range clientsPerProcess {
 					client := newClient(s, fmt.Sprint(i, "-", j), record)
 					running.Go(func() { client.run(stop) })
@@ -272,6 +273,19 @@ func TestClientsRideOver(t *testing.T) {
 			require.NoError(t, h.check())
 		})
 	}
+}
+
+// openIsolated is a pool with another isolation than ours, if any.
+func openIsolated(t *testing.T, url, isolation string) *pgxpool.Pool {
+	t.Helper()
+	config := openPool(t, url).Config()
+	if isolation != "" {
+		config.ConnConfig.RuntimeParams["default_transaction_isolation"] = isolation
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
 }
 
 // TestTransactionThatIsEnded holds one up after it took the clock, and ends it.

@@ -43,7 +43,7 @@ func kindOf(err error) kind {
 		return unknown
 	}
 	switch said.Code {
-	case "57P01", "57P03":
+	case "55P03", "57P01", "57P03": // a wait for a lock, or the server, that ended
 		return notDone
 	case "57P02":
 		return unknown

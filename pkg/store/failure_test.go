@@ -294,7 +294,9 @@ func TestTransactionThatIsEnded(t *testing.T) {
 	for name, c := range map[string]struct {
 		// first is what another session does before the write, in a transaction.
 		first string
-		fault func(t *testing.T, url string, other *pgx.Conn, writer int)
+		// setting of the writer's session.
+		setting string
+		fault   func(t *testing.T, url string, other *pgx.Conn, writer int)
 		// refused is why the write is not done after all.
 		refused string
 	}{
@@ -308,13 +310,19 @@ func TestTransactionThatIsEnded(t *testing.T) {
 		"it is a deadlock's victim": {first: "SET LOCAL deadlock_timeout = '1h'; " + holdUp, fault: func(t *testing.T, _ string, other *pgx.Conn, _ int) {
 			execute(t, other, takeClock)
 		}},
+		"it may not wait for long": {first: takeClock, setting: "lock_timeout=100ms", fault: func(t *testing.T, url string, _ *pgx.Conn, writer int) {
+			conn := session(t, url)
+			require.Eventually(t, func() bool {
+				return conn.QueryRow(context.Background(), "SELECT pid FROM pg_stat_activity WHERE state = 'idle' AND pid = $1", writer).Scan(nil) == nil
+			}, soon, time.Millisecond)
+		}},
 		"another one that holds the clock is": {first: takeClock, fault: func(t *testing.T, url string, other *pgx.Conn, _ int) {
 			execute(t, session(t, url), "SELECT pg_terminate_backend($1)", other.PgConn().PID())
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := postgrestest.URL(t)
-			b := openBackend(t, url+"&pool_max_conns=1&application_name="+t.Name())
+			b := openBackend(t, url+"&pool_max_conns=1&application_name="+t.Name()+"&"+c.setting)
 			require.NoError(t, createPod(podStore(b), "prepares-the-statements"))
 			other := session(t, url)
 			execute(t, other, "BEGIN; "+c.first)

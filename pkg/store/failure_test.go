@@ -354,6 +354,19 @@ func awaitWaiting(t *testing.T, url, application string) (pid int) {
 	return pid
 }
 
+// TestCommitThatFails: that all statements went well is no acknowledgement.
+func TestCommitThatFails(t *testing.T) {
+	url := postgrestest.URL(t)
+	b := openBackend(t, url)
+	admin := session(t, url)
+	execute(t, admin, "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'full' USING ERRCODE = 'disk_full'; END $$")
+	execute(t, admin, "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON changes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()")
+	requireRefused(t, createPod(podStore(b), "p"), "its disk is full")
+	require.Zero(t, changesOf(t, b, "p"))
+	execute(t, admin, "DROP TRIGGER at_commit ON changes")
+	require.NoError(t, createPod(podStore(b), "p"))
+}
+
 // TestWatchesThatStandStillAreNoticed takes from a role what its reader of the
 // log needs, and its writer does not.
 func TestWatchesThatStandStillAreNoticed(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -91,47 +92,35 @@ func (p *proxy) serve(client net.Conn) {
 	if err != nil {
 		return
 	}
-	defer server.Close()
-	var mu sync.Mutex
-	deaf := false // is the client from here on
-	answers := make(chan struct{})
+	var deaf atomic.Bool // is the client, from the cut on
+	answered := make(chan struct{})
 	go func() {
-		defer close(answers)
+		defer close(answered)
 		defer client.Close()
-		for buffer := make([]byte, 64<<10); ; {
-			n, err := server.Read(buffer)
-			mu.Lock()
-			ended := deaf || err != nil
-			mu.Unlock()
-			if ended {
-				return
-			}
-			if _, err := client.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
+		passOn(client, server, func([]byte) bool { return !deaf.Load() })
 	}()
-	for buffer := make([]byte, 64<<10); ; {
-		n, err := client.Read(buffer)
-		if err != nil {
-			_ = server.Close()
-			break
-		}
-		cut, heard := p.cuts(buffer[:n])
-		if cut && !heard {
-			_ = server.Close()
-			break
-		}
+	passOn(server, client, func(sent []byte) bool {
+		cut, heard := p.cuts(sent)
 		if cut {
-			mu.Lock()
-			deaf = true
-			mu.Unlock()
+			deaf.Store(true)
 		}
-		if _, err := io.Copy(server, bytes.NewReader(buffer[:n])); err != nil || cut {
-			break // what was heard is answered when it is committed
+		return !cut || heard // and what is heard is committed when it is answered
+	})
+	_ = server.Close() // or it has ended itself
+	<-answered
+}
+
+// passOn ends with either side, or with what may not pass.
+func passOn(to io.Writer, from io.Reader, may func(sent []byte) bool) {
+	for buffer := make([]byte, 64<<10); ; {
+		n, err := from.Read(buffer)
+		if err != nil || !may(buffer[:n]) {
+			return
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
 		}
 	}
-	<-answers
 }
 
 // TestAnswerThatIsLost cuts the connection when a write is on its way: nobody

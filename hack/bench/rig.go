@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,7 +23,10 @@ type rig struct {
 	dir       string
 	server    *process // nil at the storage interface
 	loads     []*process
-	writes    int64 // since the database was made, by all processes
+	// watchers follow: the loads themselves at the storage interface, where what
+	// serves is in them; else a process that has nothing else to do.
+	watchers []*process
+	writes   int64 // since the database was made, by all processes
 }
 
 // newRig makes the database; serve and addLoads start the processes.
@@ -42,7 +46,7 @@ func (b *bench) storageRig(ctx context.Context, contender string, processes int)
 		return nil, err
 	}
 	j := job{Contender: contender, URL: r.url, Kine: b.kine}
-	return r, r.addLoads(ctx, j, processes)
+	return r, r.storageLoads(ctx, j, processes)
 }
 
 // apiRig is a contender behind an API server.
@@ -54,7 +58,7 @@ func (b *bench) apiRig(ctx context.Context, contender string) (*rig, error) {
 	return r, r.serve(ctx)
 }
 
-// serve starts the API server, and a load on it.
+// serve starts the API server, a load on it, and a watcher.
 func (r *rig) serve(ctx context.Context) (err error) {
 	j := job{Serve: true, Contender: r.contender, URL: r.url, Kine: r.bench.kine, Profile: r.bench.profile("api", r.contender)}
 	if r.server, err = start(ctx, j); err != nil {
@@ -64,32 +68,46 @@ func (r *rig) serve(ctx context.Context) (err error) {
 	if err := r.server.Call("API.Start", r.dir, &kubeconfig); err != nil {
 		return fmt.Errorf("starting the API server on %s: %w", r.contender, err)
 	}
-	return r.addLoads(ctx, job{Contender: r.contender, Kubeconfig: kubeconfig}, 1)
-}
-
-func (r *rig) addLoads(ctx context.Context, j job, processes int) error {
-	for n := range processes {
-		j.Process, j.Template = n, r.bench.template
-		if r.server == nil {
-			j.Profile = r.bench.profile("storage", fmt.Sprintf("%s-%d", r.contender, n))
-		}
+	j = job{Contender: r.contender, Kubeconfig: kubeconfig, Template: r.bench.template}
+	for _, role := range []*[]*process{&r.loads, &r.watchers} {
 		p, err := start(ctx, j)
 		if err != nil {
 			return err
 		}
-		r.loads = append(r.loads, p)
-		// One after the other: kine's processes collide where they make their table.
-		if err := p.Call("Load.Follow", struct{}{}, &struct{}{}); err != nil {
-			return fmt.Errorf("%s: %w", r.contender, err)
+		*role = append(*role, p)
+	}
+	return r.follow(r.watchers[0])
+}
+
+// storageLoads starts processes one after the other: kine's collide where they
+// make their table.
+func (r *rig) storageLoads(ctx context.Context, j job, processes int) error {
+	for n := range processes {
+		j.Process, j.Template = n, r.bench.template
+		j.Profile = r.bench.profile("storage", fmt.Sprintf("%s-%d", r.contender, n))
+		p, err := start(ctx, j)
+		if err != nil {
+			return err
+		}
+		r.loads, r.watchers = append(r.loads, p), append(r.watchers, p)
+		if err := r.follow(p); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// each calls all loads at once.
-func (r *rig) each(call func(*process) error) error {
+func (r *rig) follow(p *process) error {
+	if err := p.Call("Load.Follow", struct{}{}, &struct{}{}); err != nil {
+		return fmt.Errorf("%s: %w", r.contender, err)
+	}
+	return nil
+}
+
+// each calls some processes at once.
+func (r *rig) each(processes []*process, call func(*process) error) error {
 	var group errgroup.Group
-	for _, p := range r.loads {
+	for _, p := range processes {
 		group.Go(func() error { return call(p) })
 	}
 	if err := group.Wait(); err != nil {
@@ -118,7 +136,7 @@ type sample struct {
 func (r *rig) phase(p Phase) (sample, error) {
 	server, postgres := cpuOf(r.serving()...), r.bench.database.cpu()
 	done := make(chan Done, len(r.loads))
-	err := r.each(func(l *process) error {
+	err := r.each(r.loads, func(l *process) error {
 		var d Done
 		err := l.Call("Load.Run", p, &d)
 		done <- d
@@ -148,8 +166,8 @@ func (r *rig) phase(p Phase) (sample, error) {
 
 // settle waits until every watcher has seen every write, and takes their counts.
 func (r *rig) settle() (latencies []time.Duration, err error) {
-	all := make(chan Seen, len(r.loads))
-	err = r.each(func(l *process) error {
+	all := make(chan Seen, len(r.watchers))
+	err = r.each(r.watchers, func(l *process) error {
 		var seen Seen
 		err := l.Call("Load.Settle", r.writes, &seen)
 		all <- seen
@@ -201,10 +219,14 @@ func (r *rig) idle(ctx context.Context) error {
 
 // stop ends the processes, the server last.
 func (r *rig) stop() (err error) {
-	for _, l := range r.loads {
-		err = errors.Join(err, l.stop())
+	stopped := map[*process]bool{}
+	for _, p := range slices.Concat(r.loads, r.watchers) {
+		if !stopped[p] {
+			stopped[p] = true
+			err = errors.Join(err, p.stop())
+		}
 	}
-	r.loads = nil
+	r.loads, r.watchers = nil, nil
 	if r.server != nil {
 		err = errors.Join(err, r.server.stop())
 		r.server = nil

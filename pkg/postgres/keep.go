@@ -17,8 +17,9 @@ const (
 )
 
 // Keep starts the server again whenever it ends by itself, until ctx ends, and
-// leaves one that runs then to Stop. It fails when the server cannot be started any more. Data that is gone it does
-// not make anew: an empty database would be the end of every record.
+// leaves one that runs then to Stop. It fails when the server cannot be started
+// any more. Data that is gone it does not make anew: an empty database would be
+// the end of every record.
 func (e *Embedded) Keep(ctx context.Context) error {
 	var delay time.Duration
 	for ctx.Err() == nil {

@@ -83,6 +83,9 @@ func (c *garbageCollector) work(ctx context.Context) {
 		case err != nil && c.queue.NumRequeues(ref) < collectorTries:
 			c.log.V(1).Info("collecting garbage failed, will retry", "kind", ref.Kind, "namespace", ref.Namespace, "name", ref.Name, "error", err.Error())
 			c.queue.AddRateLimited(ref)
+		case err != nil:
+			c.log.Error(err, "collecting garbage failed, leaving it to the next resync", "kind", ref.Kind, "namespace", ref.Namespace, "name", ref.Name)
+			c.queue.Forget(ref)
 		case again > 0:
 			c.queue.Forget(ref)
 			c.queue.AddAfter(ref, again)

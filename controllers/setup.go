@@ -64,7 +64,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 		}
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.GameRuntime{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.GameRuntime{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WatchesRawSource(feeds).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: options.Concurrency,

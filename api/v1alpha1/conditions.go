@@ -36,6 +36,8 @@ const (
 	ReasonEngineUnreachable = "EngineUnreachable"
 	ReasonEngineNotSeen     = "EngineNotSeenYet"
 	ReasonDeleting          = "Deleting"
+	ReasonPaused            = "Paused"
+	ReasonObserved          = "DriftObserved"
 
 	ReasonPulling       = "PullingImage"
 	ReasonPulled        = "ImagePulled"

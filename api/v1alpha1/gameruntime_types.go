@@ -47,6 +47,18 @@ const (
 	ReclaimDelete ReclaimPolicy = "Delete"
 )
 
+// DriftPolicy says what is done where the engine differs from the record.
+// +kubebuilder:validation:Enum=Enforce;Observe
+type DriftPolicy string
+
+// Drift policies.
+const (
+	// DriftEnforce mends it.
+	DriftEnforce DriftPolicy = "Enforce"
+	// DriftObserve reports it and touches nothing.
+	DriftObserve DriftPolicy = "Observe"
+)
+
 // GameRuntimeSpec declares one game: one container with one state directory.
 // +kubebuilder:validation:XValidation:rule="!has(self.ports) || self.ports.all(p, !has(p.hostPort) || p.hostPort == 0 || self.ports.exists_one(q, has(q.hostPort) && q.hostPort == p.hostPort && q.protocol == p.protocol))",message="host ports must be unique within a record",fieldPath=".ports"
 type GameRuntimeSpec struct {
@@ -139,6 +151,18 @@ type GameRuntimeSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Backoff Backoff `json:"backoff,omitzero"`
+
+	// DriftPolicy says what is done where the engine differs from the record:
+	// Enforce mends it, Observe reports it and touches nothing. A record that is
+	// deleted is no drift: its container goes either way.
+	// +kubebuilder:default=Enforce
+	// +optional
+	DriftPolicy DriftPolicy `json:"driftPolicy,omitempty"`
+
+	// RestartedAt restarts the game once for each new value, in a new container,
+	// as kubectl rollout restart does.
+	// +optional
+	RestartedAt *metav1.Time `json:"restartedAt,omitempty"`
 
 	// SecurityContext loosens the defaults (all capabilities dropped,
 	// no-new-privileges, read-only root file system, tmpfs on /tmp) as far as

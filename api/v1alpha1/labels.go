@@ -4,6 +4,10 @@ package v1alpha1
 // where the reclaim policy says so, are gone from the engine.
 const FinalizerEngine = "runtime.galaxy.io/engine"
 
+// AnnotationPaused, set to "true", keeps everything from being done to a game.
+// What would be is reported. A record that is deleted goes all the same.
+const AnnotationPaused = "runtime.galaxy.io/paused"
+
 // Labels on every container that Runtime Manager creates. A container without
 // LabelInstallation, or with another installation's id, is never touched.
 const (

@@ -181,6 +181,10 @@ func (in *GameRuntimeSpec) DeepCopyInto(out *GameRuntimeSpec) {
 		**out = **in
 	}
 	out.Backoff = in.Backoff
+	if in.RestartedAt != nil {
+		in, out := &in.RestartedAt, &out.RestartedAt
+		*out = (*in).DeepCopy()
+	}
 	in.SecurityContext.DeepCopyInto(&out.SecurityContext)
 }
 

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -322,6 +323,30 @@ func TestLifeOfAGame(t *testing.T) {
 		})
 		g = m.awaitReady("chess")
 		require.Equal(t, before.StartedAt, g.Status.Container.StartedAt)
+	})
+	t.Run("restartedAt: another container, the same state", func(t *testing.T) {
+		before := g.Status.Container.ID
+		m.update("chess", func(s *v1alpha1.GameRuntimeSpec) { s.RestartedAt = ptr.To(metav1.Now()) })
+		g = m.await("chess", "a new container", func(g *v1alpha1.GameRuntime) bool {
+			return isReady(g) && g.Status.Container.ID != before
+		})
+		require.Equal(t, 5, turn(t, g))
+	})
+	t.Run("paused: what happens to it is told, and mended later", func(t *testing.T) {
+		pause := func(value string) {
+			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%s}}}`, v1alpha1.AnnotationPaused, value)
+			require.NoError(t, m.Patch(context.Background(), g, client.RawPatch(types.MergePatchType, []byte(patch))))
+		}
+		pause(`"true"`)
+		dockerCLI(t, "kill", g.Status.Container.ID)
+		g = m.await("chess", "a game that is held", func(g *v1alpha1.GameRuntime) bool {
+			return g.Status.Pending != nil && g.Status.Pending.Reason == v1alpha1.ReasonPaused
+		})
+		require.Equal(t, "false", dockerCLI(t, "inspect", "-f", "{{.State.Running}}", g.Status.Container.ID))
+		require.False(t, meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionInSync))
+		pause("null")
+		g = m.awaitReady("chess")
+		require.Equal(t, 6, turn(t, g))
 	})
 	t.Run("deleted: container gone, state kept", func(t *testing.T) {
 		require.NoError(t, m.Delete(context.Background(), g))

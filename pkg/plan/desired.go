@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
@@ -79,6 +80,9 @@ func SpecHash(record *v1alpha1.GameRuntime, settings Settings) string {
 	text, err := json.Marshal(spec)
 	if err != nil {
 		panic(fmt.Sprintf("plan: a container specification is plain data: %v", err))
+	}
+	if at := record.Spec.RestartedAt; at != nil {
+		text = append(text, at.UTC().Format(time.RFC3339)...)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])

@@ -36,6 +36,8 @@ var fieldEffects = map[string]struct {
 	"StopSignal":             {func(s *v1alpha1.GameRuntimeSpec) { s.StopSignal = "SIGINT" }, ""},
 	"RestartPolicy":          {func(s *v1alpha1.GameRuntimeSpec) { s.RestartPolicy = v1alpha1.RestartNever }, ""},
 	"Backoff":                {func(s *v1alpha1.GameRuntimeSpec) { s.Backoff.Max = metav1.Duration{Duration: time.Hour} }, ""},
+	"DriftPolicy":            {func(s *v1alpha1.GameRuntimeSpec) { s.DriftPolicy = v1alpha1.DriftObserve }, ""},
+	"RestartedAt":            {func(s *v1alpha1.GameRuntimeSpec) { s.RestartedAt = &metav1.Time{Time: now} }, recreated},
 	"SecurityContext":        {func(s *v1alpha1.GameRuntimeSpec) { s.SecurityContext.RunAsUser = ptr.To[int64](1000) }, recreated},
 }
 

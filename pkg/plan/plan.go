@@ -95,10 +95,28 @@ func For(in Input) Plan {
 	if len(steps) == 0 {
 		return Plan{}
 	}
-	if wait := holdBack(in, steps[0]); wait != nil {
+	wait := handsOff(in, steps[0])
+	if wait == nil {
+		wait = holdBack(in, steps[0])
+	}
+	if wait != nil {
 		steps = append([]Action{*wait}, steps...)
 	}
 	return Plan{Actions: steps}
+}
+
+// handsOff keeps the next step from being done where people want to be told of
+// it only. That a record is deleted is their wish, and no drift.
+func handsOff(in Input, next Action) *Wait {
+	switch {
+	case !in.Record.DeletionTimestamp.IsZero():
+		return nil
+	case in.Record.Annotations[v1alpha1.AnnotationPaused] == "true":
+		return &Wait{Reason: v1alpha1.ReasonPaused, Message: "paused by annotation, not done: " + next.String()}
+	case in.Record.Spec.DriftPolicy == v1alpha1.DriftObserve:
+		return &Wait{Reason: v1alpha1.ReasonObserved, Message: "driftPolicy is Observe, not done: " + next.String()}
+	}
+	return nil
 }
 
 // engineAway waits for the engine itself: what was not seen is unknown, never
@@ -302,11 +320,19 @@ func mayRestart(policy v1alpha1.RestartPolicy, end *v1alpha1.Termination) bool {
 	}
 }
 
-// wasStopped says that the record asked for Stopped when it was last reported:
-// to start it now is somebody's wish, not a restart.
+// wasStopped says that the record asked for Stopped when it was last reported,
+// or that its start was planned then and kept from being done: to start it now
+// is somebody's wish, not a restart.
 func wasStopped(record *v1alpha1.GameRuntime) bool {
 	ready := findCondition(record.Status.Conditions, v1alpha1.ConditionReady)
-	return ready != nil && ready.Reason == v1alpha1.ReasonStopped
+	if ready == nil {
+		return false
+	}
+	switch ready.Reason {
+	case v1alpha1.ReasonStopped, v1alpha1.ReasonPaused, v1alpha1.ReasonObserved:
+		return true
+	}
+	return false
 }
 
 // holdBack says what the next step has to wait for, if anything.

@@ -157,6 +157,13 @@ func TestPlan(t *testing.T) {
 		{"deleted, running", newScene().container("c1", engine.StateRunning).record(deleted), "StopContainer RemoveContainer"},
 		{"deleted, state kept", keepsState(newScene().record(deleted)), ""},
 		{"deleted, state given up", keepsState(newScene().spec(func(s *v1alpha1.GameRuntimeSpec) { s.Storage.ReclaimPolicy = v1alpha1.ReclaimDelete }).record(deleted)), "RemoveState"},
+		{"paused, changed", newScene().container("c1", engine.StateRunning).spec(anotherImage).record(paused), "Wait StopContainer RemoveContainer CreateContainer StartContainer"},
+		{"paused, exited", newScene().container("c1", engine.StateExited, exited(1, time.Hour)).record(paused), "Wait StartContainer"},
+		{"paused, in sync", newScene().container("c1", engine.StateRunning).record(paused), ""},
+		{"paused, deleted", newScene().container("c1", engine.StateRunning).record(paused).record(deleted), "StopContainer RemoveContainer"},
+		{"observed, nothing there", newScene().spec(observed), "Wait CreateContainer StartContainer"},
+		{"observed, unhealthy", newScene().spec(observed).container("c1", engine.StateRunning).verdict(v1alpha1.ProbeLiveness, v1alpha1.VerdictFailing), "Wait StopContainer StartContainer"},
+		{"observed, memory changed", newScene().container("c1", engine.StateRunning).spec(observed).spec(func(s *v1alpha1.GameRuntimeSpec) { s.Resources.Memory = resource.MustParse("1Gi") }), "Wait UpdateResources"},
 		{"engine away", away(newScene().container("c1", engine.StateExited, exited(1, time.Hour))), "Wait"},
 		{"engine not seen yet", unseen(newScene()), "Wait"},
 	} {
@@ -166,6 +173,12 @@ func TestPlan(t *testing.T) {
 		})
 	}
 }
+
+func paused(r *v1alpha1.GameRuntime) {
+	r.Annotations = map[string]string{v1alpha1.AnnotationPaused: "true"}
+}
+func observed(s *v1alpha1.GameRuntimeSpec)     { s.DriftPolicy = v1alpha1.DriftObserve }
+func anotherImage(s *v1alpha1.GameRuntimeSpec) { s.Image = "galaxy/chess:1.0.1" }
 
 func absentImage(s *scene) *scene { s.in.Image.Present = false; return s }
 func keepsState(s *scene) *scene  { s.in.StateExists = true; return s }
@@ -324,6 +337,47 @@ func TestOurOwnStopIsNoRestart(t *testing.T) {
 	s.gone().did(RemoveContainer{ID: "c1"}, nil).reported()
 	s.container("c2", engine.StateRunning, func(c *engine.Container) { c.StartedAt = s.in.Now.Add(time.Second) }).reported()
 	require.Zero(t, s.in.Record.Status.Restarts)
+}
+
+func TestPausedGameTellsWhatIsNotDone(t *testing.T) {
+	s := newScene().container("c1", engine.StateRunning).reported().record(paused).spec(anotherImage).reported()
+	status := s.in.Record.Status
+	require.Equal(t, v1alpha1.PhaseRunning, status.Phase, "it is left to run")
+	require.Equal(t, v1alpha1.ReasonPaused, status.Pending.Reason)
+	require.Equal(t, "paused by annotation, not done: stop container c1", status.Pending.Message)
+	inSync := findCondition(status.Conditions, v1alpha1.ConditionInSync)
+	require.Equal(t, "stop container c1", inSync.Message)
+
+	s.gone().later(time.Minute).reported()
+	require.Equal(t, v1alpha1.PhasePending, s.in.Record.Status.Phase, "it is not there any more, and not brought back")
+	delete(s.in.Record.Annotations, v1alpha1.AnnotationPaused)
+	s.later(time.Minute)
+	require.Equal(t, "CreateContainer StartContainer", verbs(For(s.in)))
+}
+
+func TestStartThatWasPausedNeedsNoRestartPolicy(t *testing.T) {
+	s := newScene().spec(func(spec *v1alpha1.GameRuntimeSpec) {
+		spec.State, spec.RestartPolicy = v1alpha1.StateStopped, v1alpha1.RestartNever
+	}).container("c1", engine.StateExited, exited(1, time.Minute)).reported()
+	s.spec(func(spec *v1alpha1.GameRuntimeSpec) { spec.State = v1alpha1.StateRunning })
+	s.record(func(r *v1alpha1.GameRuntime) {
+		r.Annotations = map[string]string{v1alpha1.AnnotationPaused: "true"}
+	}).reported()
+	require.Equal(t, "Wait StartContainer", verbs(For(s.in)))
+	s.record(func(r *v1alpha1.GameRuntime) { r.Annotations = nil })
+	require.Equal(t, "StartContainer", verbs(For(s.in)))
+}
+
+func TestEachRestartedAtRestartsOnce(t *testing.T) {
+	s := newScene().container("c1", engine.StateRunning)
+	for i := range 2 {
+		s.spec(func(spec *v1alpha1.GameRuntimeSpec) {
+			spec.RestartedAt = &metav1.Time{Time: now.Add(time.Duration(i) * time.Second)}
+		})
+		require.Equal(t, recreated, verbs(For(s.in)))
+		s.gone().container("c2", engine.StateRunning)
+		require.Empty(t, verbs(For(s.in)))
+	}
 }
 
 func TestStartAfterStoppedNeedsNoRestartPolicy(t *testing.T) {

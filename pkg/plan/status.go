@@ -209,6 +209,11 @@ func waitingPhase(in Input, wait Wait) v1alpha1.Phase {
 		return v1alpha1.PhasePulling
 	case v1alpha1.ReasonStopping, v1alpha1.ReasonRemoving:
 		return v1alpha1.PhaseStopping
+	case v1alpha1.ReasonPaused, v1alpha1.ReasonObserved:
+		if c, _ := choose(in); c == nil {
+			return v1alpha1.PhasePending
+		}
+		return settledPhase(in)
 	case v1alpha1.ReasonEngineUnreachable, v1alpha1.ReasonEngineNotSeen, v1alpha1.ReasonEngineTimeout:
 		if before := in.Record.Status.Phase; before != "" {
 			return before

@@ -84,7 +84,8 @@ func tellPending(before, after v1alpha1.GameRuntimeStatus, tell teller) {
 		return
 	}
 	switch now.Reason {
-	case v1alpha1.ReasonPulling, v1alpha1.ReasonStopping, v1alpha1.ReasonUpdating, v1alpha1.ReasonRemovingState:
+	case v1alpha1.ReasonPulling, v1alpha1.ReasonStopping, v1alpha1.ReasonUpdating, v1alpha1.ReasonRemovingState,
+		v1alpha1.ReasonPaused, v1alpha1.ReasonObserved:
 		tell(corev1.EventTypeNormal, now.Reason, "%s", now.Message)
 	case v1alpha1.ReasonEngineUnreachable, v1alpha1.ReasonEngineNotSeen:
 		// the engine's own story, told once by the mirror and not by each game

@@ -4,7 +4,7 @@ package v1alpha1
 // where the reclaim policy says so, are gone from the engine.
 const FinalizerEngine = "runtime.galaxy.io/engine"
 
-// AnnotationPaused, set to "true", keeps everything from being done to a game.
+// AnnotationPaused keeps everything from being done to a game, if it is "true".
 // What would be is reported. A record that is deleted goes all the same.
 const AnnotationPaused = "runtime.galaxy.io/paused"
 

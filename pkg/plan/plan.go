@@ -136,7 +136,9 @@ func toward(in Input) []Action {
 	current, surplus := choose(in)
 	var steps []Action
 	for _, c := range surplus {
-		steps = append(steps, dispose(in, c, whyDuplicate)...)
+		if c.State != engine.StateRemoving {
+			steps = append(steps, dispose(in, c, whyDuplicate)...)
+		}
 	}
 	switch {
 	case !in.Record.DeletionTimestamp.IsZero():
@@ -215,13 +217,23 @@ func dispose(in Input, c *engine.Container, why string) []Action {
 // clear empties the engine of a record that is being deleted.
 func clear(in Input, c *engine.Container) []Action {
 	var steps []Action
-	if c != nil {
+	switch {
+	case c == nil:
+	case c.State == engine.StateRemoving:
+		steps = []Action{awaitRemoval()}
+	default:
 		steps = dispose(in, c, whyDeleted)
 	}
 	if in.StateExists && in.Record.Spec.Storage.ReclaimPolicy == v1alpha1.ReclaimDelete {
 		steps = append(steps, RemoveState{Game: GameOf(in.Record)})
 	}
 	return steps
+}
+
+// awaitRemoval leaves alone what the engine is removing already: to ask again
+// succeeds at once and changes nothing, so it would be asked without end.
+func awaitRemoval() Wait {
+	return Wait{Reason: v1alpha1.ReasonRemoving, Message: "the engine is removing the container"}
 }
 
 func halt(in Input, c *engine.Container) []Action {
@@ -236,7 +248,7 @@ func run(in Input, c *engine.Container) []Action {
 	case c == nil:
 		return create(in)
 	case c.State == engine.StateRemoving:
-		return append([]Action{Wait{Reason: v1alpha1.ReasonRemoving, Message: "the engine is removing the container"}}, create(in)...)
+		return append([]Action{awaitRemoval()}, create(in)...)
 	case c.State == engine.StateDead || outdated(in, c):
 		return replace(in, c)
 	case alive(c):

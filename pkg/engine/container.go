@@ -42,9 +42,19 @@ type Container struct {
 	// HostPorts are the published ports, by container port.
 	HostPorts map[PortKey]int32
 	Resources Resources
+	// Made is what the container was made from as the engine shows it, with the
+	// image's own defaults mixed in. It has no labels.
+	Made *ContainerSpec
+	// Signal is the last one that somebody sent over the engine's API in this
+	// run, us included, such as SIGTERM. It is known from events alone, and empty
+	// where they were lost.
+	Signal string
 	// Inspected is false for what only a list told: then StartedAt, Exit,
-	// IP, HostPorts and Resources are missing.
+	// IP, HostPorts, Resources and Made are missing.
 	Inspected bool
+	// Unresponsive says that the engine has not answered for this container for
+	// a while: what is known of it is old.
+	Unresponsive bool
 }
 
 // PortKey is a port of a container.
@@ -63,6 +73,9 @@ type Exit struct {
 	Code       int32
 	OOMKilled  bool
 	Error      string
+	// StartKind is the kind of failure that Error tells: PortConflict,
+	// MountFailed, ProgramFailed or StartFailed.
+	StartKind  Kind
 	FinishedAt time.Time
 }
 
@@ -135,5 +148,9 @@ type Fleet struct {
 	Reason    string
 	// Since is when Reachable last changed.
 	Since time.Time
-	Info  Info
+	// Gone and Back bound the engine's last absence: what ended in between went
+	// down with it. Both are zero if it was never away.
+	Gone time.Time
+	Back time.Time
+	Info Info
 }

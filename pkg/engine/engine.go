@@ -51,6 +51,8 @@ type Engine interface {
 	// know no other signal than the one the container was created with. When
 	// the context ends first the outcome is unknown: the engine goes on.
 	Stop(ctx context.Context, id string, signal string, grace time.Duration) error
+	// Rename gives a container another name. A name in use is NameConflict.
+	Rename(ctx context.Context, id, name string) error
 	// Remove deletes a container and its anonymous volumes, running or not.
 	Remove(ctx context.Context, id string) error
 	// UpdateResources changes the limits of a container in place.
@@ -64,6 +66,8 @@ type Info struct {
 	// Name is the engine's host, for people.
 	Name    string
 	Version string
+	// BootedAt is when its host started; zero if the engine is not on this host.
+	BootedAt time.Time
 }
 
 // GameID names a game: the namespace and name of its record.

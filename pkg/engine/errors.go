@@ -24,8 +24,12 @@ const (
 	PullFailed Kind = "PullFailed"
 	// Invalid: the engine refuses the container's specification.
 	Invalid Kind = "Invalid"
-	// StartFailed: the runtime could not start the container: no such
-	// entrypoint, mount or device.
+	// MountFailed: the state directory could not be mounted.
+	MountFailed Kind = "MountFailed"
+	// ProgramFailed: the image's program cannot be run: it is missing, or no
+	// program.
+	ProgramFailed Kind = "ProgramFailed"
+	// StartFailed: the runtime could not start the container for another reason.
 	StartFailed Kind = "StartFailed"
 	// Failed: anything else.
 	Failed Kind = "Failed"

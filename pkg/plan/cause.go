@@ -79,7 +79,7 @@ func cause(in Input, c *engine.Container) (v1alpha1.TerminationReason, string) {
 	case exit.OOMKilled:
 		return v1alpha1.TerminationOOMKilled, fmt.Sprintf("out of memory, exit code %d", exit.Code)
 	case exit.Error != "":
-		return v1alpha1.TerminationStartFailed, exit.Error
+		return v1alpha1.TerminationStartFailedRuntime, exit.Error
 	case exit.Code == 255:
 		return v1alpha1.TerminationUnknown, "the engine lost the exit code: its host or its shim went away"
 	case exit.Code == 0:

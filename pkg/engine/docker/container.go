@@ -90,6 +90,19 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	return unlessGone(classify("remove container "+short(id), err))
 }
 
+// Rename gives a container another name. To have it already is no failure.
+func (c *Client) Rename(ctx context.Context, id, name string) error {
+	op := "rename container " + short(id)
+	err := c.sdk.ContainerRename(ctx, id, name)
+	if !isConflict(err) {
+		return unlessNil(classify(op, err))
+	}
+	if holder, look := c.Inspect(ctx, name); look == nil && holder.ID == id {
+		return nil
+	}
+	return &engine.Error{Op: op, Kind: engine.NameConflict, Err: clean(err)}
+}
+
 // UpdateResources changes the limits in place.
 func (c *Client) UpdateResources(ctx context.Context, id string, resources engine.Resources) error {
 	_, err := c.sdk.ContainerUpdate(ctx, id, container.UpdateConfig{Resources: toResources(resources)})
@@ -97,6 +110,14 @@ func (c *Client) UpdateResources(ctx context.Context, id string, resources engin
 		return classify("update resources of container "+short(id), err)
 	}
 	return nil
+}
+
+// unlessNil keeps a nil failure from becoming an error that is not nil.
+func unlessNil(failure *engine.Error) error {
+	if failure == nil {
+		return nil
+	}
+	return failure
 }
 
 // unlessGone takes a container that is not there for one that was dealt with.

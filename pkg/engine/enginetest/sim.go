@@ -183,6 +183,23 @@ func (s *Sim) refuse(spec engine.ContainerSpec) *engine.Error {
 	return nil
 }
 
+// Rename gives a container another name.
+func (s *Sim) Rename(ctx context.Context, id, name string) error {
+	return s.call(ctx, "Rename", id, func() *engine.Error {
+		c, missing := s.find(id)
+		if missing != nil {
+			return missing
+		}
+		if holder := s.names[name]; holder != nil && holder != c {
+			return failure(engine.NameConflict, "the name %s is in use by container %s", name, holder.ID)
+		}
+		delete(s.names, c.Name)
+		c.Name, s.names[name] = name, c
+		s.publish(c, "rename")
+		return nil
+	})
+}
+
 // UpdateResources changes the limits.
 func (s *Sim) UpdateResources(ctx context.Context, id string, resources engine.Resources) error {
 	return s.call(ctx, "UpdateResources", id, func() *engine.Error {

@@ -77,9 +77,9 @@ const (
 	ReasonStateUnavailable = "StateDirectoryUnavailable"
 	// ReasonStateMissing: the game had a container before, and its state directory
 	// is gone. An empty one is not put in its place.
-	ReasonStateMissing = "StateDirectoryMissing"
-	ReasonStartFailed      = "StartFailed"
-	ReasonSpecRejected     = "SpecRejectedByEngine"
-	ReasonEngineError      = "EngineError"
-	ReasonEngineTimeout    = "EngineTimeout"
+	ReasonStateMissing  = "StateDirectoryMissing"
+	ReasonStartFailed   = "StartFailed"
+	ReasonSpecRejected  = "SpecRejectedByEngine"
+	ReasonEngineError   = "EngineError"
+	ReasonEngineTimeout = "EngineTimeout"
 )

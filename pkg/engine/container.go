@@ -70,9 +70,9 @@ type Exit struct {
 	// Code is the exit code; 137 is any SIGKILL, 255 unknown. After a start
 	// that failed it is 126 or 127 (the program), 128 (anything else), or
 	// still the last run's: only Error tells a failed start for sure.
-	Code       int32
-	OOMKilled  bool
-	Error      string
+	Code      int32
+	OOMKilled bool
+	Error     string
 	// StartKind is the kind of failure that Error tells: PortConflict,
 	// MountFailed, ProgramFailed or StartFailed.
 	StartKind  Kind

@@ -38,6 +38,8 @@ func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next pla
 		do = func(ctx context.Context) error { return r.create(ctx, in, a) }
 	case plan.StartContainer:
 		do = func(ctx context.Context) error { return r.start(ctx, a) }
+	case plan.RenameContainer:
+		do = func(ctx context.Context) error { return r.rename(ctx, a) }
 	case plan.RemoveContainer:
 		do = func(ctx context.Context) error { return r.remove(ctx, a) }
 	case plan.UpdateResources:
@@ -117,6 +119,13 @@ func (r *GameRuntimeReconciler) start(ctx context.Context, a plan.StartContainer
 func (r *GameRuntimeReconciler) stop(ctx context.Context, a plan.StopContainer) error {
 	if err := r.engine.Stop(ctx, a.ID, a.Signal, a.Grace); err != nil {
 		r.look(ctx, a.ID)
+		return err
+	}
+	return r.see(ctx, a.ID)
+}
+
+func (r *GameRuntimeReconciler) rename(ctx context.Context, a plan.RenameContainer) error {
+	if err := r.engine.Rename(ctx, a.ID, a.Name); err != nil {
 		return err
 	}
 	return r.see(ctx, a.ID)

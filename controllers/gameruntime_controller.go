@@ -73,15 +73,15 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		if !controllerutil.ContainsFinalizer(record, v1alpha1.FinalizerEngine) {
 			return ctrl.Result{}, nil
 		}
-		var next plan.Action
-		if next, err = r.pass(ctx, record); err != nil {
+		var p plan.Plan
+		if p, err = r.pass(ctx, record); err != nil {
 			break
 		}
-		if wait, waits := next.(plan.Wait); waits {
+		if wait, waits := p.Next().(plan.Wait); waits {
 			return ctrl.Result{RequeueAfter: r.until(wait)}, nil
 		}
-		if next == nil {
-			return ctrl.Result{}, nil
+		if p.InSync() {
+			return ctrl.Result{RequeueAfter: r.again(p)}, nil
 		}
 	}
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
@@ -91,9 +91,9 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	return ctrl.Result{}, err
 }
 
-// pass is one round: at most one action, then one report. It returns what
-// comes next.
-func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameRuntime) (plan.Action, error) {
+// pass is one round: at most one action, then one report. It returns what is
+// left to do.
+func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameRuntime) (plan.Plan, error) {
 	last := r.work.take(plan.GameOf(record))
 	in := r.observe(ctx, record, last)
 	p := plan.For(in)
@@ -104,9 +104,9 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 		}
 	}
 	if !record.DeletionTimestamp.IsZero() && p.InSync() {
-		return nil, r.release(ctx, record)
+		return p, r.release(ctx, record)
 	}
-	return p.Next(), r.report(ctx, record, plan.Status(in, p))
+	return p, r.report(ctx, record, plan.Status(in, p))
 }
 
 // fetch reads the record from the cache, or live while the cache has not
@@ -244,6 +244,14 @@ func (r *GameRuntimeReconciler) until(wait plan.Wait) time.Duration {
 		return backstop
 	}
 	return max(wait.Until.Sub(r.clock.Now()), time.Millisecond)
+}
+
+// again is when to look at a record that is in sync; 0 is when a source says so.
+func (r *GameRuntimeReconciler) again(p plan.Plan) time.Duration {
+	if p.Again.IsZero() {
+		return 0
+	}
+	return max(p.Again.Sub(r.clock.Now()), time.Millisecond)
 }
 
 // shorten keeps a note within what an Event may hold (1024 bytes).

@@ -556,6 +556,9 @@ type ContainerStatus struct {
 	// Engine is the id of the container engine.
 	// +optional
 	Engine string `json:"engine,omitempty"`
+	// SpecHash is a digest of the specification that the container was made from.
+	// +optional
+	SpecHash string `json:"specHash,omitempty"`
 }
 
 // Termination is how a container ended.

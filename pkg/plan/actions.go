@@ -42,6 +42,12 @@ type StopContainer struct {
 	Why    string
 }
 
+// RenameContainer gives it another name.
+type RenameContainer struct {
+	ID   string
+	Name string
+}
+
 // RemoveContainer removes it; the state directory stays.
 type RemoveContainer struct{ ID string }
 
@@ -60,6 +66,7 @@ func (PullImage) action()       {}
 func (CreateContainer) action() {}
 func (StartContainer) action()  {}
 func (StopContainer) action()   {}
+func (RenameContainer) action() {}
 func (RemoveContainer) action() {}
 func (UpdateResources) action() {}
 func (RemoveState) action()     {}
@@ -74,6 +81,7 @@ func (a PullImage) String() string       { return "pull image " + a.Ref }
 func (a CreateContainer) String() string { return "create container " + a.Spec.Name }
 func (a StartContainer) String() string  { return "start container" + withID(a.ID) }
 func (a StopContainer) String() string   { return "stop container" + withID(a.ID) }
+func (a RenameContainer) String() string { return "rename container" + withID(a.ID) + " to " + a.Name }
 func (a RemoveContainer) String() string { return "remove container" + withID(a.ID) }
 func (a UpdateResources) String() string { return "update resources of container" + withID(a.ID) }
 func (a RemoveState) String() string     { return "remove state directory of " + a.Game.String() }
@@ -101,6 +109,8 @@ func doing(a Action) string {
 		return v1alpha1.ReasonStarting
 	case StopContainer:
 		return v1alpha1.ReasonStopping
+	case RenameContainer:
+		return v1alpha1.ReasonRenaming
 	case RemoveContainer:
 		return v1alpha1.ReasonRemoving
 	case UpdateResources:

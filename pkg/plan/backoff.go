@@ -47,7 +47,7 @@ func (c curve) after(failures int32) time.Duration {
 // that just happened, or the recorded one. A changed spec is a fresh start.
 func failure(in Input) *v1alpha1.Pending {
 	previous := in.Record.Status.Pending
-	if previous != nil && (previous.Failures == 0 || in.Record.Status.ObservedGeneration != in.Record.Generation) {
+	if previous != nil && (retryAsked(in) || previous.Failures == 0 || in.Record.Status.ObservedGeneration != in.Record.Generation) {
 		previous = nil
 	}
 	if in.Last == nil {
@@ -68,6 +68,13 @@ func failure(in Input) *v1alpha1.Pending {
 	delay := curves[engine.KindOf(in.Last.Err)].after(failed.Failures)
 	failed.NextTry = microTime(in.Now.Add(delay + jitter(delay, string(in.Record.UID), failed.Failures)))
 	return failed
+}
+
+// retryAsked says that a person wants what waits to be tried now. It is said
+// once for each value of the annotation.
+func retryAsked(in Input) bool {
+	value := in.Record.Annotations[v1alpha1.AnnotationRetry]
+	return value != "" && value != in.Record.Status.Retried
 }
 
 // withoutHostPaths keeps where the state directories are to ourselves.
@@ -117,7 +124,7 @@ func failureReason(last *Outcome) string {
 // restartDelay holds a restart back after an end that nobody asked for.
 func restartDelay(in Input) *Wait {
 	end := lastTermination(in)
-	if end == nil || end.InARow == 0 || end.RestartedAt != nil || end.ObservedGeneration != in.Record.Generation {
+	if end == nil || retryAsked(in) || end.InARow == 0 || end.RestartedAt != nil || end.ObservedGeneration != in.Record.Generation {
 		return nil
 	}
 	backoff := in.Record.Spec.Backoff

@@ -14,7 +14,7 @@ import (
 // as it was recorded.
 func lastTermination(in Input) *v1alpha1.Termination {
 	last := in.Record.Status.LastTermination.DeepCopy()
-	if end := ended(in); end != nil && !sameEnd(last, end) {
+	if end := ended(in); end != nil && !sameEnd(last, end) && !older(end, last) {
 		end.ObservedGeneration = in.Record.Generation
 		end.InARow = inARow(in, last, end)
 		return end
@@ -123,6 +123,12 @@ func inARow(in Input, last, end *v1alpha1.Termination) int32 {
 		return 1
 	}
 	return last.InARow + 1
+}
+
+// older says that an end is history: a container that was kept ended before the
+// one that took its place.
+func older(end, last *v1alpha1.Termination) bool {
+	return last != nil && last.ContainerID != end.ContainerID && last.FinishedAt != nil && end.FinishedAt.Before(last.FinishedAt)
 }
 
 func sameEnd(a, b *v1alpha1.Termination) bool {

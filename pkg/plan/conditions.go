@@ -47,7 +47,7 @@ func ready(in Input, p Plan) verdict {
 	case in.Record.Spec.State == v1alpha1.StateStopped:
 		return no(v1alpha1.ReasonStopped, "the record asks for Stopped")
 	}
-	if next := p.Next(); next != nil && !p.runsOn() {
+	if next := p.Next(); next != nil && !p.runsOn(in) {
 		if wait, ok := next.(Wait); ok {
 			return no(wait.Reason, wait.Message)
 		}
@@ -55,6 +55,9 @@ func ready(in Input, p Plan) verdict {
 	}
 	if c, _ := choose(in); c == nil || !alive(c) {
 		return notRestarted(in)
+	}
+	if probe := failingProbe(in.Health); probe != nil {
+		return no(v1alpha1.ReasonProbeFailed, "the "+probe.Probe+" probe fails: "+probe.Message)
 	}
 	if reason, message := probing(in); reason != "" {
 		return no(reason, message)
@@ -76,13 +79,22 @@ func notRestarted(in Input) verdict {
 }
 
 // runsOn says that whatever is planned leaves the running game alone.
-func (p Plan) runsOn() bool {
-	for _, a := range p.Actions {
-		if _, wait := a.(Wait); wait {
-			continue
+func (p Plan) runsOn(in Input) bool {
+	c, _ := choose(in)
+	if c == nil || !alive(c) {
+		return false
+	}
+	if wait, waits := p.Next().(Wait); waits {
+		switch wait.Reason {
+		case v1alpha1.ReasonPaused, v1alpha1.ReasonObserved, v1alpha1.ReasonRolledBack:
+			return true
 		}
-		_, update := a.(UpdateResources)
-		return update
+	}
+	switch next := firstDeed(p.Actions).(type) {
+	case UpdateResources, RenameContainer:
+		return true
+	case RemoveContainer:
+		return next.ID != c.ID
 	}
 	return false
 }
@@ -121,9 +133,9 @@ func inSync(in Input, p Plan) verdict {
 	if p.InSync() {
 		return verdict{metav1.ConditionTrue, v1alpha1.ReasonInSync, "the engine shows what the record declares"}
 	}
-	next := p.Next()
-	if _, waits := next.(Wait); waits && len(p.Actions) > 1 {
-		next = p.Actions[1]
+	next := firstDeed(p.Actions)
+	if next == nil {
+		next = p.Next()
 	}
 	return verdict{metav1.ConditionFalse, v1alpha1.ReasonPlanned, next.String()}
 }

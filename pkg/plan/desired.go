@@ -1,15 +1,11 @@
 package plan
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"path"
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
@@ -70,22 +66,6 @@ func unlabelled(record *v1alpha1.GameRuntime, settings Settings) engine.Containe
 		StateSource:     StateDir(settings.StateRoot, game),
 		StateTarget:     spec.Storage.MountPath,
 	}
-}
-
-// SpecHash digests all that makes a recreate necessary. Resources are changed
-// in place, and the stop signal is sent by us: neither is part of it.
-func SpecHash(record *v1alpha1.GameRuntime, settings Settings) string {
-	spec := unlabelled(record, settings)
-	spec.Resources, spec.StopSignal = engine.Resources{}, ""
-	text, err := json.Marshal(spec)
-	if err != nil {
-		panic(fmt.Sprintf("plan: a container specification is plain data: %v", err))
-	}
-	if at := record.Spec.RestartedAt; at != nil {
-		text = append(text, at.UTC().Format(time.RFC3339)...)
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
 }
 
 func environment(spec *v1alpha1.GameRuntimeSpec) []string {

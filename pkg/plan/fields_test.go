@@ -14,7 +14,7 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-const recreated = "StopContainer RemoveContainer CreateContainer StartContainer"
+const replaced = "StopContainer RenameContainer CreateContainer StartContainer RemoveContainer"
 
 // fieldEffects says what a change of each field of the spec does to a running game.
 var fieldEffects = map[string]struct {
@@ -22,13 +22,13 @@ var fieldEffects = map[string]struct {
 	want   string
 }{
 	"State":                  {func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped }, "StopContainer"},
-	"Image":                  {func(s *v1alpha1.GameRuntimeSpec) { s.Image = "galaxy/chess:2.0.0" }, recreated},
+	"Image":                  {func(s *v1alpha1.GameRuntimeSpec) { s.Image = "galaxy/chess:2.0.0" }, replaced},
 	"ImagePullPolicy":        {func(s *v1alpha1.GameRuntimeSpec) { s.ImagePullPolicy = v1alpha1.PullNever }, ""},
-	"Command":                {func(s *v1alpha1.GameRuntimeSpec) { s.Command = []string{"/game"} }, recreated},
-	"Args":                   {func(s *v1alpha1.GameRuntimeSpec) { s.Args = []string{"-fast"} }, recreated},
-	"Env":                    {func(s *v1alpha1.GameRuntimeSpec) { s.Env = []v1alpha1.EnvVar{{Name: "A", Value: "b"}} }, recreated},
-	"WorkingDir":             {func(s *v1alpha1.GameRuntimeSpec) { s.WorkingDir = "/work" }, recreated},
-	"Ports":                  {func(s *v1alpha1.GameRuntimeSpec) { s.Ports = nil }, recreated},
+	"Command":                {func(s *v1alpha1.GameRuntimeSpec) { s.Command = []string{"/game"} }, replaced},
+	"Args":                   {func(s *v1alpha1.GameRuntimeSpec) { s.Args = []string{"-fast"} }, replaced},
+	"Env":                    {func(s *v1alpha1.GameRuntimeSpec) { s.Env = []v1alpha1.EnvVar{{Name: "A", Value: "b"}} }, replaced},
+	"WorkingDir":             {func(s *v1alpha1.GameRuntimeSpec) { s.WorkingDir = "/work" }, replaced},
+	"Ports":                  {func(s *v1alpha1.GameRuntimeSpec) { s.Ports = nil }, replaced},
 	"Resources":              {func(s *v1alpha1.GameRuntimeSpec) { s.Resources.CPU = resource.MustParse("250m") }, "UpdateResources"},
 	"Storage":                {func(s *v1alpha1.GameRuntimeSpec) { s.Storage.ReclaimPolicy = v1alpha1.ReclaimDelete }, ""},
 	"Probes":                 {func(s *v1alpha1.GameRuntimeSpec) { s.Probes.Liveness = &v1alpha1.Probe{} }, ""},
@@ -36,9 +36,12 @@ var fieldEffects = map[string]struct {
 	"StopSignal":             {func(s *v1alpha1.GameRuntimeSpec) { s.StopSignal = "SIGINT" }, ""},
 	"RestartPolicy":          {func(s *v1alpha1.GameRuntimeSpec) { s.RestartPolicy = v1alpha1.RestartNever }, ""},
 	"Backoff":                {func(s *v1alpha1.GameRuntimeSpec) { s.Backoff.Max = metav1.Duration{Duration: time.Hour} }, ""},
+	"Lifecycle":              {func(s *v1alpha1.GameRuntimeSpec) { s.Lifecycle.PreStop = &v1alpha1.LifecycleHandler{} }, ""},
+	"Update":                 {func(s *v1alpha1.GameRuntimeSpec) { s.Update.Policy = v1alpha1.UpdateAny }, ""},
+	"RetainStoppedFor":       {func(s *v1alpha1.GameRuntimeSpec) { s.RetainStoppedFor = &metav1.Duration{} }, ""},
 	"DriftPolicy":            {func(s *v1alpha1.GameRuntimeSpec) { s.DriftPolicy = v1alpha1.DriftObserve }, ""},
-	"RestartedAt":            {func(s *v1alpha1.GameRuntimeSpec) { s.RestartedAt = &metav1.Time{Time: now} }, recreated},
-	"SecurityContext":        {func(s *v1alpha1.GameRuntimeSpec) { s.SecurityContext.RunAsUser = ptr.To[int64](1000) }, recreated},
+	"RestartedAt":            {func(s *v1alpha1.GameRuntimeSpec) { s.RestartedAt = &metav1.Time{Time: now} }, replaced},
+	"SecurityContext":        {func(s *v1alpha1.GameRuntimeSpec) { s.SecurityContext.RunAsUser = ptr.To[int64](1000) }, replaced},
 }
 
 func TestEveryFieldOfTheSpecHasAnEffectThatIsKnown(t *testing.T) {

@@ -37,6 +37,12 @@ type Input struct {
 	// StateExists says whether the state directory is there; it is looked up
 	// only when the record is being deleted.
 	StateExists bool
+	// ImageNow is the engine's id of what the record's image names by now; empty
+	// if that is not known.
+	ImageNow string
+	// DriftPolicy is what the record's namespace, or the whole manager, says
+	// beside the record: Observe wins.
+	DriftPolicy v1alpha1.DriftPolicy
 	// InHand is slow work that goes on beside the queue.
 	InHand *Work
 	// Last is what was done since the status was last written, if anything.
@@ -73,6 +79,9 @@ type Outcome struct {
 // is how things stand after it if nothing else happens.
 type Plan struct {
 	Actions []Action
+	// Again is when to decide anew where nothing is to be done and no source
+	// will tell; zero if never.
+	Again time.Time
 }
 
 // InSync says that there is nothing to do.
@@ -93,9 +102,9 @@ func For(in Input) Plan {
 	}
 	steps := toward(in)
 	if len(steps) == 0 {
-		return Plan{}
+		return Plan{Again: nextLook(in)}
 	}
-	wait := handsOff(in, steps[0])
+	wait := handsOff(in, steps)
 	if wait == nil {
 		wait = holdBack(in, steps[0])
 	}
@@ -107,14 +116,25 @@ func For(in Input) Plan {
 
 // handsOff keeps the next step from being done where people want to be told of
 // it only. That a record is deleted is their wish, and no drift.
-func handsOff(in Input, next Action) *Wait {
+func handsOff(in Input, steps []Action) *Wait {
+	next := firstDeed(steps)
 	switch {
-	case !in.Record.DeletionTimestamp.IsZero():
+	case next == nil || !in.Record.DeletionTimestamp.IsZero():
 		return nil
 	case in.Record.Annotations[v1alpha1.AnnotationPaused] == "true":
 		return &Wait{Reason: v1alpha1.ReasonPaused, Message: "paused by annotation, not done: " + next.String()}
-	case in.Record.Spec.DriftPolicy == v1alpha1.DriftObserve:
+	case in.Record.Spec.DriftPolicy == v1alpha1.DriftObserve, in.DriftPolicy == v1alpha1.DriftObserve:
 		return &Wait{Reason: v1alpha1.ReasonObserved, Message: "driftPolicy is Observe, not done: " + next.String()}
+	}
+	return nil
+}
+
+// firstDeed is the first step that is not a wait; nil if there is none.
+func firstDeed(steps []Action) Action {
+	for _, a := range steps {
+		if _, waits := a.(Wait); !waits {
+			return a
+		}
 	}
 	return nil
 }
@@ -140,52 +160,59 @@ func toward(in Input) []Action {
 			steps = append(steps, dispose(in, c, whyDuplicate)...)
 		}
 	}
+	previous := previous(in, current)
+	if previous != nil && alive(previous) {
+		steps = append(steps, stop(in, previous, v1alpha1.TerminationStoppedByUs, whyPrevious))
+	}
 	switch {
 	case !in.Record.DeletionTimestamp.IsZero():
-		return append(steps, clear(in, current)...)
+		return append(steps, clear(in, current, previous)...)
 	case in.Record.Spec.State == v1alpha1.StateStopped:
-		return append(steps, halt(in, current)...)
+		return append(steps, halt(in, current, previous)...)
 	default:
-		return append(steps, run(in, current)...)
+		return append(steps, run(in, current, previous)...)
 	}
 }
 
 // choose picks the container that stays: a running one before all, then the
-// one made from the record as it is, then the youngest.
+// one made from the record as it is, then the youngest. The previous one, kept
+// until an update has proved itself, stands in where there is no other.
 func choose(in Input) (current *engine.Container, surplus []*engine.Container) {
-	want := SpecHash(in.Record, in.Settings)
-	rank := func(c *engine.Container) int {
-		score := 0
-		if alive(c) {
-			score += 2
-		}
-		if c.SpecHash == want && c.UID == string(in.Record.UID) {
-			score++
-		}
-		return score
+	if len(in.View.Containers) == 1 {
+		return &in.View.Containers[0], nil
 	}
 	for i := range in.View.Containers {
 		c := &in.View.Containers[i]
 		switch {
+		case isKept(in, c):
 		case current == nil:
 			current = c
-		case rank(c) >= rank(current):
+		case rank(in, c) >= rank(in, current):
 			surplus = append(surplus, current)
 			current = c
 		default:
 			surplus = append(surplus, c)
 		}
 	}
+	if current == nil && len(in.View.Containers) > 0 {
+		current = &in.View.Containers[0]
+	}
 	return current, surplus
+}
+
+func rank(in Input, c *engine.Container) int {
+	score := 0
+	if alive(c) {
+		score += 2
+	}
+	if !outdated(in, c) {
+		score++
+	}
+	return score
 }
 
 func alive(c *engine.Container) bool {
 	return c.State == engine.StateRunning || c.State == engine.StatePaused
-}
-
-// outdated says that a container was not made from the record as it is.
-func outdated(in Input, c *engine.Container) bool {
-	return c.UID != string(in.Record.UID) || c.SpecHash != SpecHash(in.Record, in.Settings)
 }
 
 // NeedsImage says that a container is to be made, so that the game image matters.
@@ -194,7 +221,7 @@ func NeedsImage(in Input) bool {
 		return false
 	}
 	c, _ := choose(in)
-	return c == nil || outdated(in, c)
+	return c == nil || outdated(in, c) || isKept(in, c)
 }
 
 // Why a container is stopped, for the record.
@@ -203,6 +230,8 @@ const (
 	whyStopped   = "the record asks for Stopped"
 	whyChanged   = "its specification changed"
 	whyDuplicate = "the game has another container"
+	whyPrevious  = "it was replaced"
+	whyFailed    = "its specification failed"
 	whyPaused    = "it was paused by hand"
 )
 
@@ -215,14 +244,17 @@ func dispose(in Input, c *engine.Container, why string) []Action {
 }
 
 // clear empties the engine of a record that is being deleted.
-func clear(in Input, c *engine.Container) []Action {
+func clear(in Input, c, previous *engine.Container) []Action {
 	var steps []Action
+	if previous != nil && previous.State != engine.StateRemoving {
+		steps = append(steps, RemoveContainer{ID: previous.ID})
+	}
 	switch {
 	case c == nil:
 	case c.State == engine.StateRemoving:
-		steps = []Action{awaitRemoval()}
+		steps = append(steps, awaitRemoval())
 	default:
-		steps = dispose(in, c, whyDeleted)
+		steps = append(steps, dispose(in, c, whyDeleted)...)
 	}
 	if in.StateExists && in.Record.Spec.Storage.ReclaimPolicy == v1alpha1.ReclaimDelete {
 		steps = append(steps, RemoveState{Game: GameOf(in.Record)})
@@ -236,21 +268,25 @@ func awaitRemoval() Wait {
 	return Wait{Reason: v1alpha1.ReasonRemoving, Message: "the engine is removing the container"}
 }
 
-func halt(in Input, c *engine.Container) []Action {
-	if c == nil || !alive(c) {
-		return nil
+func halt(in Input, c, previous *engine.Container) []Action {
+	if c != nil && alive(c) {
+		return []Action{stop(in, c, v1alpha1.TerminationStoppedByUs, whyStopped)}
 	}
-	return []Action{stop(in, c, v1alpha1.TerminationStoppedByUs, whyStopped)}
+	return retire(in, c, previous)
 }
 
-func run(in Input, c *engine.Container) []Action {
+func run(in Input, c, previous *engine.Container) []Action {
+	if c == nil && stays(in) {
+		return nil
+	}
+	if steps := update(in, c, previous); steps != nil {
+		return steps
+	}
 	switch {
 	case c == nil:
 		return create(in)
 	case c.State == engine.StateRemoving:
 		return append([]Action{awaitRemoval()}, create(in)...)
-	case c.State == engine.StateDead || outdated(in, c):
-		return replace(in, c)
 	case alive(c):
 		return keep(in, c)
 	default:
@@ -260,12 +296,6 @@ func run(in Input, c *engine.Container) []Action {
 
 func create(in Input) []Action {
 	return append(pull(in), CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{})
-}
-
-// replace pulls first: an image that cannot be had stops no game.
-func replace(in Input, c *engine.Container) []Action {
-	steps := append(pull(in), dispose(in, c, whyChanged)...)
-	return append(steps, CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{})
 }
 
 func pull(in Input) []Action {
@@ -290,6 +320,9 @@ func keep(in Input, c *engine.Container) []Action {
 	if want := resources(in.Record); c.Inspected && c.Resources != want {
 		return []Action{UpdateResources{ID: c.ID, Resources: want}}
 	}
+	if name := ContainerName(GameOf(in.Record), in.Settings.Installation); c.Name != name {
+		return []Action{RenameContainer{ID: c.ID, Name: name}}
+	}
 	return nil
 }
 
@@ -303,23 +336,27 @@ func failingProbe(health []v1alpha1.ProbeStatus) *v1alpha1.ProbeStatus {
 	return nil
 }
 
-// restart starts a container that does not run, where the restart policy lets it.
+// restart starts a container that does not run, where the restart policy lets
+// it, and removes one that stays as it is in the end.
 func restart(in Input, c *engine.Container) []Action {
 	start := []Action{StartContainer{ID: c.ID}}
-	if c.State == engine.StateCreated || wasStopped(in.Record) {
+	end := lastTermination(in)
+	if c.State == engine.StateCreated || end != nil && end.ContainerID != c.ID {
 		return start
 	}
 	if !c.Inspected {
 		return append([]Action{Wait{Reason: v1alpha1.ReasonEngineTimeout, Message: "the engine has not told yet how the container ended"}}, start...)
 	}
-	if !mayRestart(in.Record.Spec.RestartPolicy, lastTermination(in)) {
-		return nil
+	if !mayRestart(in.Record.Spec.RestartPolicy, end) {
+		return retire(in, c, nil)
 	}
 	return start
 }
 
+// mayRestart says whether a game that ended so is started again. Whatever ended
+// it, a record that asked for Stopped since and now asks for Running is a wish.
 func mayRestart(policy v1alpha1.RestartPolicy, end *v1alpha1.Termination) bool {
-	if end == nil || end.Reason == v1alpha1.TerminationStoppedByUs {
+	if end == nil || end.Settled || end.Reason == v1alpha1.TerminationStoppedByUs {
 		return true
 	}
 	switch policy {
@@ -332,31 +369,24 @@ func mayRestart(policy v1alpha1.RestartPolicy, end *v1alpha1.Termination) bool {
 	}
 }
 
-// wasStopped says that the record asked for Stopped when it was last reported,
-// or that its start was planned then and kept from being done: to start it now
-// is somebody's wish, not a restart.
-func wasStopped(record *v1alpha1.GameRuntime) bool {
-	ready := findCondition(record.Status.Conditions, v1alpha1.ConditionReady)
-	if ready == nil {
-		return false
-	}
-	switch ready.Reason {
-	case v1alpha1.ReasonStopped, v1alpha1.ReasonPaused, v1alpha1.ReasonObserved:
-		return true
-	}
-	return false
-}
-
 // holdBack says what the next step has to wait for, if anything.
 func holdBack(in Input, next Action) *Wait {
+	if _, waits := next.(Wait); waits {
+		return nil
+	}
 	if in.InHand != nil && sameWork(in.InHand.Action, next) {
 		return &Wait{Reason: doing(in.InHand.Action), Message: in.InHand.Action.String(), Deadline: in.InHand.Deadline}
 	}
 	if failed := failure(in); failed != nil && failed.NextTry != nil && failed.NextTry.After(in.Now) {
 		return &Wait{Reason: failed.Reason, Message: failed.Message, Until: failed.NextTry.Time}
 	}
-	switch next.(type) {
-	case PullImage, CreateContainer, StartContainer:
+	switch next := next.(type) {
+	case StartContainer:
+		if end := lastTermination(in); end != nil && end.ContainerID != next.ID && refused(in) {
+			return nil // what is brought back did not end so
+		}
+		return restartDelay(in)
+	case PullImage, CreateContainer:
 		return restartDelay(in)
 	}
 	return nil

@@ -66,7 +66,7 @@ func (w *world) drawContainers() {
 	w.containers = append(w.containers, foreign)
 	for i := range rapid.IntRange(0, 3).Draw(w.t, "containers") {
 		c := w.drawContainer(fmt.Sprintf("c%d", i))
-		if w.find(name) == nil && rapid.Bool().Draw(w.t, "named") {
+		if name := pick(w, "name", c.Name, name, previousName(w.in)); w.find(name) == nil {
 			c.Name = name
 		}
 		w.containers = append(w.containers, c)
@@ -78,7 +78,7 @@ func (w *world) drawContainer(id string) engine.Container {
 	c := engine.Container{
 		ID: id, Name: id, Installation: w.in.Settings.Installation, Game: GameOf(record), Inspected: true,
 		UID:      pick(w, "uid", string(record.UID), "u-0"),
-		SpecHash: pick(w, "spec", SpecHash(record, w.in.Settings), "an old one"),
+		SpecHash: pick(w, "spec", SpecHash(record, w.in.Settings), "image=an old one"),
 		State: pick(w, "state", engine.StateRunning, engine.StateExited, engine.StateCreated, engine.StatePaused,
 			engine.StateDead, engine.StateRemoving),
 		Image: record.Spec.Image, ImageID: "sha256:1", CreatedAt: now.Add(-time.Hour),
@@ -196,11 +196,11 @@ func (w *world) settle() {
 		if w.released {
 			return
 		}
-		if w.next == nil && w.in.InHand == nil {
+		if w.next == nil && w.in.InHand == nil && w.again.IsZero() {
 			w.checkArrived()
 			return
 		}
-		if _, waits := w.next.(Wait); waits {
+		if _, waits := w.next.(Wait); waits || w.next == nil {
 			w.rest()
 		}
 	}
@@ -216,6 +216,11 @@ func (w *world) checkHelpless() {
 		engineLost: {v1alpha1.ReasonEngineUnreachable}, registryRefuses: {v1alpha1.ReasonImagePullFailed},
 		nameTaken: {v1alpha1.ReasonNameConflict}, portTaken: {v1alpha1.ReasonPortConflict},
 	}[w.trouble]
+	if w.in.Record.Status.Rollback != nil {
+		always := w.in.Record.Spec.RestartPolicy == v1alpha1.RestartAlways
+		require.True(w.t, len(w.alive()) == 1 || w.trouble != noTrouble || !always, "what was brought back runs")
+		reasons = append(reasons, v1alpha1.ReasonRolledBack)
+	}
 	spec := w.in.Record.Spec
 	if spec.ImagePullPolicy == v1alpha1.PullNever && !w.images[spec.Image] {
 		reasons = append(reasons, v1alpha1.ReasonImageNotPresent)
@@ -228,11 +233,12 @@ func (w *world) checkHelpless() {
 func (w *world) checkArrived() {
 	record := w.in.Record
 	running := w.alive()
-	require.LessOrEqual(w.t, w.count(), 1, "a game has one container at most")
 	if record.Spec.State == v1alpha1.StateStopped {
+		require.LessOrEqual(w.t, w.count(), 2, "a game has one container at most, and the one before it")
 		require.Empty(w.t, running, "the record asks for Stopped")
 		return
 	}
+	require.LessOrEqual(w.t, w.count(), 1, "a game has one container at most")
 	status := record.Status
 	if len(running) == 0 {
 		require.NotEqual(w.t, v1alpha1.RestartAlways, record.Spec.RestartPolicy, "the record asks for Running")

@@ -16,10 +16,16 @@ func Status(in Input, p Plan) v1alpha1.GameRuntimeStatus {
 	if in.View.Seen {
 		recorded := status.LastTermination
 		status.LastTermination = lastTermination(in)
+		if status.LastTermination != nil && in.Record.Spec.State == v1alpha1.StateStopped {
+			status.LastTermination.Settled = true
+		}
 		status.Restarts += restarted(recorded, status.LastTermination)
 		status.Container = containerStatus(in)
 	}
 	status.Health = health(in)
+	status.Drift = drift(in, p)
+	status.Rollback = rollback(in)
+	status.Retried = in.Record.Annotations[v1alpha1.AnnotationRetry]
 	status.Pending = pending(in, p)
 	status.Phase = phase(in, p)
 	status.Conditions = conditions(in, p)
@@ -41,7 +47,7 @@ func health(in Input) []v1alpha1.ProbeStatus {
 
 // restarted counts one start after an end that nobody asked for, once.
 func restarted(recorded, last *v1alpha1.Termination) int32 {
-	if last == nil || last.InARow == 0 || last.RestartedAt == nil {
+	if last == nil || last.InARow == 0 || last.Settled || last.RestartedAt == nil {
 		return 0
 	}
 	if recorded.RestartedAt != nil {
@@ -60,6 +66,7 @@ func containerStatus(in Input) *v1alpha1.ContainerStatus {
 	status := &v1alpha1.ContainerStatus{
 		ID: c.ID, Name: c.Name, Image: c.Image, ImageDigest: c.ImageID,
 		State: v1alpha1.ContainerStopped, StartedAt: microTime(c.StartedAt), Engine: in.Fleet.Info.Name,
+		SpecHash: ShortHash(c.SpecHash),
 	}
 	if alive(c) {
 		status.State = v1alpha1.ContainerRunning
@@ -116,7 +123,7 @@ func pending(in Input, p Plan) *v1alpha1.Pending {
 	if waits == nil {
 		return nil
 	}
-	if failed != nil {
+	if failed != nil && waits.Reason != v1alpha1.ReasonRolledBack {
 		waits.Failures = failed.Failures
 	}
 	waits.Since = metav1.NewTime(in.Now.Truncate(time.Second))
@@ -160,7 +167,7 @@ func phase(in Input, p Plan) v1alpha1.Phase {
 	if !in.Record.DeletionTimestamp.IsZero() {
 		return v1alpha1.PhaseRemoving
 	}
-	if p.runsOn() {
+	if p.runsOn(in) {
 		return settledPhase(in)
 	}
 	switch next := p.Next().(type) {

@@ -34,8 +34,9 @@ type world struct {
 	trouble  string
 	calm     bool
 	released bool
-	// next is what the last pass left to do.
-	next Action
+	// next is what the last pass left to do, again when to look if nothing is.
+	next  Action
+	again time.Time
 }
 
 // Troubles that no retry mends.
@@ -50,7 +51,7 @@ const (
 // Ways in which an action goes.
 const (
 	well    = "well"
-	refused = "refused"
+	declined = "refused"
 	lost    = "done, its answer lost"
 	twice   = "done twice"
 	late    = "done late"
@@ -115,7 +116,7 @@ func (w *world) pass() {
 	if last == nil && w.act(p.Next()) {
 		p = w.decide()
 	}
-	w.next = p.Next()
+	w.next, w.again = p.Next(), p.Again
 	record := w.in.Record
 	if !record.DeletionTimestamp.IsZero() && p.InSync() {
 		w.release()
@@ -203,12 +204,12 @@ func (w *world) try(a Action) error {
 		w.stateDir = true
 	}
 	timeout := &engine.Error{Op: a.String(), Kind: engine.Timeout, Err: errors.New("no answer")}
-	fate := w.fate("action", refused, lost, twice, late)
+	fate := w.fate("action", declined, lost, twice, late)
 	if _, local := a.(RemoveState); local && fate == late {
-		fate = refused
+		fate = declined
 	}
 	switch fate {
-	case refused:
+	case declined:
 		kind := pick(w, "kind", engine.Failed, engine.Timeout, engine.Unreachable, engine.StartFailed)
 		return &engine.Error{Op: a.String(), Kind: kind, Err: errors.New("refused in " + w.in.Settings.StateRoot)}
 	case lost:
@@ -242,6 +243,8 @@ func (w *world) do(a Action) error {
 		if c := w.target(a.ID); c != nil && alive(c) {
 			w.end(c, engine.Exit{Code: 143})
 		}
+	case RenameContainer:
+		return w.rename(w.target(a.ID), a.Name, fail)
 	case RemoveContainer:
 		if c := w.target(a.ID); c != nil && c.State != engine.StateRemoving {
 			c.State = engine.StateRemoving
@@ -305,6 +308,18 @@ func (w *world) start(c *engine.Container, fail func(engine.Kind) error) error {
 	return nil
 }
 
+func (w *world) rename(c *engine.Container, name string, fail func(engine.Kind) error) error {
+	holder := w.find(name)
+	switch {
+	case c == nil:
+		return fail(engine.NotFound)
+	case holder != nil && holder.ID != c.ID:
+		return fail(engine.NameConflict)
+	}
+	c.Name = name
+	return nil
+}
+
 // end ends a run.
 func (w *world) end(c *engine.Container, exit engine.Exit) {
 	exit.FinishedAt = w.in.Now
@@ -356,7 +371,7 @@ func (w *world) handle(c *engine.Container, what string) {
 		w.end(c, engine.Exit{Code: pick(w, "code", int32(0), 1, 137, 255), OOMKilled: rapid.Bool().Draw(w.t, "oom")})
 	case what == "pause" && c.State == engine.StateRunning:
 		c.State = engine.StatePaused
-	case what == "start" && c.State == engine.StateExited && len(w.alive()) == 0:
+	case what == "start" && c.State == engine.StateExited && w.count() == 1: // of two, a person may start the one while we start the other
 		c.State, c.StartedAt, c.Exit = engine.StateRunning, w.in.Now, nil
 	}
 }
@@ -364,7 +379,7 @@ func (w *world) handle(c *engine.Container, what string) {
 // restartManager forgets all that is only in memory. The engine finishes what
 // it was asked to do, or not.
 func (w *world) restartManager() {
-	if work := w.in.InHand; work != nil && w.fate("abandoned work", refused) == well {
+	if work := w.in.InHand; work != nil && w.fate("abandoned work", declined) == well {
 		w.late = append(w.late, work.Action)
 	}
 	w.in.InHand, w.pulled = nil, ""
@@ -376,7 +391,13 @@ func (w *world) edit() {
 	record := w.in.Record
 	record.Generation++
 	spec := &record.Spec
-	switch pick(w, "field", "state", "image", "memory", "restartPolicy", "pullPolicy", "reclaimPolicy", "deletion") {
+	switch pick(w, "field", "state", "image", "memory", "restartPolicy", "pullPolicy", "reclaimPolicy", "onUnhealthy", "retention", "retry", "deletion") {
+	case "onUnhealthy":
+		spec.Update.OnUnhealthy = pick(w, "unhealthy", v1alpha1.UnhealthyKeep, v1alpha1.UnhealthyRollback)
+	case "retention":
+		spec.RetainStoppedFor = pick(w, "retain", nil, &metav1.Duration{Duration: time.Second})
+	case "retry":
+		record.Annotations = map[string]string{v1alpha1.AnnotationRetry: w.in.Now.String()}
 	case "state":
 		spec.State = pick(w, "state", v1alpha1.StateRunning, v1alpha1.StateStopped)
 	case "image":
@@ -400,6 +421,9 @@ func (w *world) rest() {
 	until := w.in.Now.Add(time.Second)
 	if wait, ok := w.next.(Wait); ok && wait.Until.After(until) {
 		until = wait.Until
+	}
+	if w.again.After(until) {
+		until = w.again
 	}
 	w.in.Now = until
 	w.containers = slices.DeleteFunc(w.containers, func(c engine.Container) bool { return c.State == engine.StateRemoving })

@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // State is the state of a container as the engine tells it.
 type State string
@@ -42,8 +45,10 @@ type Container struct {
 	// HostPorts are the published ports, by container port.
 	HostPorts map[PortKey]int32
 	Resources Resources
-	// Made is what the container was made from as the engine shows it, with the
-	// image's own defaults mixed in. It has no labels.
+	// Made is what the container was made from as the engine shows it now, with
+	// the image's own defaults mixed in. Env, AddCapabilities and Ports are
+	// sorted. It has no labels, and no network while it is disconnected from its
+	// own. It is shared: nobody changes it.
 	Made *ContainerSpec
 	// Signal is the last one that somebody sent over the engine's API in this
 	// run, us included, such as SIGTERM. It is known from events alone, and empty
@@ -128,6 +133,19 @@ type PortSpec struct {
 	PortKey
 	// HostPort 0 lets the engine pick.
 	HostPort *int32
+}
+
+// Compare orders ports: by number, by protocol, those not published first.
+func (p PortSpec) Compare(other PortSpec) int {
+	host := func(p PortSpec) int32 {
+		if p.HostPort == nil {
+			return -1
+		}
+		return *p.HostPort
+	}
+	return cmp.Or(
+		cmp.Compare(p.Port, other.Port), cmp.Compare(p.Protocol, other.Protocol), cmp.Compare(host(p), host(other)),
+	)
 }
 
 // View is all that is known of one game on the engine.

@@ -112,14 +112,14 @@ func fromInspect(found container.InspectResponse) engine.Container {
 	c := engine.Container{
 		ID: found.ID, Name: strings.TrimPrefix(found.Name, "/"), Image: found.Config.Image, ImageID: found.Image,
 		State: engine.State(found.State.Status), CreatedAt: parseTime(found.Created), StartedAt: parseTime(found.State.StartedAt),
-		Exit: exit(found.State), Resources: fromResources(found.HostConfig.Resources), Inspected: true,
+		Exit: exit(found.State), Made: made(found), Inspected: true,
 	}
+	c.Resources = c.Made.Resources
 	readLabels(&c, found.Config.Labels)
 	if c.State != engine.StateRunning && c.State != engine.StatePaused {
 		return c
 	}
-	// The network it was created on; a person may have added others.
-	if endpoint := found.NetworkSettings.Networks[string(found.HostConfig.NetworkMode)]; endpoint != nil {
+	if _, endpoint := homeNetwork(found); endpoint != nil {
 		c.IP = endpoint.IPAddress
 	}
 	c.HostPorts = hostPorts(found.NetworkSettings.Ports)
@@ -164,7 +164,7 @@ func hostPorts(ports nat.PortMap) map[engine.PortKey]int32 {
 		}
 		host, err := strconv.ParseInt(bindings[0].HostPort, 10, 32) // further ones are other addresses of the host
 		if err == nil {
-			published[engine.PortKey{Port: int32(port.Int()), Protocol: port.Proto()}] = int32(host)
+			published[portKey(port)] = int32(host)
 		}
 	}
 	if len(published) == 0 {

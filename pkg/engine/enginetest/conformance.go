@@ -35,6 +35,7 @@ func Conformance(t *testing.T, newFixture func(t *testing.T) Fixture) {
 	}{
 		{"identity is stable", testInfo},
 		{"create shows what was asked for", testCreate},
+		{"what it was made from is shown", testMade},
 		{"a name in use is a conflict", testNameConflict},
 		{"what cannot be made is refused", testRefusals},
 		{"images are looked up and pulled", testImages},

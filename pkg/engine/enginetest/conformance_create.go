@@ -36,7 +36,7 @@ func testCreate(t *testing.T, f Fixture) {
 	want := engine.Container{
 		ID: id, Name: spec.Name, Installation: f.Installation, Game: engine.GameID{Namespace: "arena", Name: "chess"},
 		UID: "uid-of-chess", SpecHash: "0123456789abcdef", Generation: 7, State: engine.StateCreated, Image: f.Image,
-		ImageID: c.ImageID, CreatedAt: c.CreatedAt, Resources: spec.Resources, Inspected: true,
+		ImageID: c.ImageID, CreatedAt: c.CreatedAt, Resources: spec.Resources, Made: c.Made, Inspected: true,
 	}
 	require.Equal(t, want, c)
 	require.Equal(t, c, f.inspect(t, spec.Name), "by name as by id")
@@ -44,7 +44,7 @@ func testCreate(t *testing.T, f Fixture) {
 	listed := f.list(t)
 	require.Len(t, listed, 1)
 	require.WithinDuration(t, c.CreatedAt, listed[0].CreatedAt, time.Second, "a list may round")
-	want.CreatedAt, want.Inspected, want.Resources = listed[0].CreatedAt, false, engine.Resources{}
+	want.CreatedAt, want.Inspected, want.Resources, want.Made = listed[0].CreatedAt, false, engine.Resources{}, nil
 	require.Equal(t, want, listed[0])
 }
 

@@ -153,7 +153,7 @@ func (s *Sim) Create(ctx context.Context, spec engine.ContainerSpec) (id string,
 			ID: fmt.Sprintf("%064x", s.created), Name: spec.Name, State: engine.StateCreated, Image: spec.Image, ImageID: imageID(spec.Image),
 			Installation: spec.Labels[v1alpha1.LabelInstallation], UID: spec.Labels[v1alpha1.LabelUID], SpecHash: spec.Labels[v1alpha1.LabelSpecHash],
 			Game:      engine.GameID{Namespace: spec.Labels[v1alpha1.LabelNamespace], Name: spec.Labels[v1alpha1.LabelGame]},
-			CreatedAt: now(), Resources: spec.Resources, Inspected: true,
+			CreatedAt: now(), Resources: spec.Resources, Made: made(spec), Inspected: true,
 		}}
 		c.Generation, _ = strconv.ParseInt(spec.Labels[v1alpha1.LabelGeneration], 10, 64) // 0 is no generation
 		s.containers[c.ID], s.names[c.Name] = c, c
@@ -195,6 +195,7 @@ func (s *Sim) Rename(ctx context.Context, id, name string) error {
 		}
 		delete(s.names, c.Name)
 		c.Name, s.names[name] = name, c
+		c.remake(func(made *engine.ContainerSpec) { made.Name = name })
 		s.publish(c, "rename")
 		return nil
 	})
@@ -206,6 +207,7 @@ func (s *Sim) UpdateResources(ctx context.Context, id string, resources engine.R
 		c, failure := s.find(id)
 		if failure == nil {
 			c.Resources = resources
+			c.remake(func(made *engine.ContainerSpec) { made.Resources = resources })
 			s.publish(c, "update")
 		}
 		return failure

@@ -83,8 +83,15 @@ const (
 	UnhealthyRollback UnhealthyPolicy = "Rollback"
 )
 
+// Of the rules on the image, the first looks at the tag, the second at how far it
+// moves: the new image has to contain ":1.2." or ":1." of the old one's version,
+// if that is one. Patterns do it, as CEL's semver functions take no image apart,
+// pass the moving tags 1 and 1.2, and are no part of Kubernetes before 1.34.
+
 // GameRuntimeSpec declares one game: one container with one state directory.
 // +kubebuilder:validation:XValidation:rule="!has(self.ports) || self.ports.all(p, !has(p.hostPort) || p.hostPort == 0 || self.ports.exists_one(q, has(q.hostPort) && q.hostPort == p.hostPort && q.protocol == p.protocol))",message="host ports must be unique within a record",fieldPath=".ports"
+// +kubebuilder:validation:XValidation:rule="self.update.policy == 'Any' || self.image.matches(':v?(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?(@.*)?$')",messageExpression="self.image + ' has no semantic version as its tag, such as :1.2.3 or :v1.2.3-rc.1 (a digest may follow it): give it one, or set update.policy to Any'",message="must have a semantic version as its tag, or update.policy must be Any",fieldPath=".image"
+// +kubebuilder:validation:XValidation:rule="self.update.policy == 'Any' || self.image.replace(':v', ':').contains(oldSelf.image.replace(':v', ':').find(':(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?(@.*)?$').find(self.update.policy == 'Minor' ? ':[0-9]+[.]' : ':[0-9]+[.][0-9]+[.]'))",messageExpression="'from ' + oldSelf.image + ' to ' + self.image + ' is further than update.policy ' + self.update.policy + ' goes: widen that in the same write'",message="is further from the present image than update.policy goes",fieldPath=".image"
 type GameRuntimeSpec struct {
 	// State is what the game should be: Running or Stopped. A stopped game
 	// keeps its container and its state directory.
@@ -92,7 +99,8 @@ type GameRuntimeSpec struct {
 	// +optional
 	State DesiredState `json:"state,omitempty"`
 
-	// Image is the game image: name[:tag][@digest].
+	// Image is the game image: name[:tag][@digest]. The tag is a semantic version
+	// unless update.policy is Any.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(\.([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*(:[0-9]+)?/)?[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$`
@@ -373,8 +381,9 @@ type ExecAction struct {
 // Update says which image changes are allowed, and what becomes of one that fails.
 type Update struct {
 	// Policy is the distance in semantic versions that an image change may
-	// cross: Patch stays within one minor version, Minor within one major
-	// version. Any takes every image, and tags that are no version.
+	// cross, up or down: Patch stays within one minor version, Minor within one
+	// major version. Any takes every image, and tags that are no version. A write
+	// is judged by the policy that it leaves.
 	// +kubebuilder:default=Patch
 	// +optional
 	Policy UpdatePolicy `json:"policy,omitempty"`

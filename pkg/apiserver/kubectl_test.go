@@ -30,6 +30,11 @@ func testKubectl(t *testing.T, a *api) {
 	diff, code := a.tryKubectl(newer, "diff", "-n", ns, "-f", "-")
 	require.Equal(t, 1, code, "a difference is exit code 1: %s", diff)
 	require.Contains(t, diff, "+  image: galaxy/demo-game:1.0.1")
+	for _, apply := range [][]string{{"apply"}, {"apply", "--server-side", "--force-conflicts"}} {
+		refusal, code := a.tryKubectl(strings.Replace(chess, "1.0.0", "2.0.0", 1), append(apply, "-n", ns, "-f", "-")...)
+		require.Equal(t, 1, code, "an image beyond the update policy: %s", refusal)
+		require.Contains(t, refusal, "from galaxy/demo-game:1.0.0 to galaxy/demo-game:2.0.0 is further than update.policy Patch goes")
+	}
 
 	a.kubectl("", "patch", "gr", "chess", "-n", ns, "--type=merge", "-p", `{"spec":{"state":"Stopped"}}`)
 	require.Contains(t, a.kubectl("", "get", "gr", "chess", "-n", ns), "Stopped")

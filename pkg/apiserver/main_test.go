@@ -198,6 +198,8 @@ func TestServer(t *testing.T) {
 		"kubectl finds its way":               testKubectlDiscovery,
 		"kubectl waits and watches":           testKubectlWatch,
 		"bad input":                           testBadInput,
+		"the version of an image":             testImageVersion,
+		"the distance between images":         testImageDistance,
 		"conflicts":                           testConflicts,
 		"identity":                            testIdentity,
 		"health":                              testHealth,

@@ -50,6 +50,10 @@ type Container struct {
 	// sorted. It has no labels, and no network while it is disconnected from its
 	// own. It is shared: nobody changes it.
 	Made *ContainerSpec
+	// Beyond names what the container has and no ContainerSpec asks for, such as
+	// "privileged". One that Create made has nothing of the kind, unless somebody
+	// changed it since.
+	Beyond []string
 	// Signal is the last one that somebody sent over the engine's API in this
 	// run, us included, such as SIGTERM. It is known from events alone, and empty
 	// where they were lost.
@@ -96,8 +100,13 @@ type Resources struct {
 // Image is a local image.
 type Image struct {
 	ID string
-	// User is the image's default user, as in its configuration.
-	User string
+	// User, Entrypoint, Args, Env and WorkingDir are the image's defaults, for a
+	// container whose specification is silent. Env is sorted.
+	User       string
+	Entrypoint []string
+	Args       []string
+	Env        []string
+	WorkingDir string
 }
 
 // ContainerSpec is everything a container is created from. What is not here

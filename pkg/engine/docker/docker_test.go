@@ -55,6 +55,7 @@ func TestSecurityDefaults(t *testing.T) {
 	require.Empty(t, host.Mounts)
 	require.Equal(t, "2000:2000", found.Config.User)
 	require.Equal(t, "chess", found.Config.Hostname)
+	require.Empty(t, beyond(found))
 }
 
 // The state directory is the host's, outlives the container, and is never made up.

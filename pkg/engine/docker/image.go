@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/docker/docker/api/types/image"
 
@@ -18,8 +19,10 @@ func (c *Client) InspectImage(ctx context.Context, ref string) (engine.Image, er
 		return engine.Image{}, classify("inspect image "+ref, err)
 	}
 	local := engine.Image{ID: found.ID}
-	if found.Config != nil {
-		local.User = found.Config.User
+	if config := found.Config; config != nil {
+		slices.Sort(config.Env)
+		local.User, local.Entrypoint, local.Args = config.User, config.Entrypoint, config.Cmd
+		local.Env, local.WorkingDir = config.Env, config.WorkingDir
 	}
 	return local, nil
 }

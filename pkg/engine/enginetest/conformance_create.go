@@ -84,6 +84,9 @@ func testImages(t *testing.T, f Fixture) {
 	image, err := f.Engine.InspectImage(within(t, patience), f.Image)
 	require.NoError(t, err)
 	require.Equal(t, GameUser, image.User)
+	require.Equal(t, []string{GamePath}, image.Entrypoint)
+	require.Empty(t, image.Args)
+	require.Empty(t, image.WorkingDir)
 	require.Equal(t, image.ID, f.inspect(t, f.create(t, f.spec("chess"))).ImageID)
 
 	_, err = f.Engine.InspectImage(within(t, patience), nowhere)

@@ -117,7 +117,7 @@ func (s *Sim) InspectImage(ctx context.Context, ref string) (found engine.Image,
 		if !s.images[ref] {
 			return failure(engine.NotFound, "no such image: %s", ref)
 		}
-		found = engine.Image{ID: imageID(ref), User: GameUser}
+		found = engine.Image{ID: imageID(ref), User: GameUser, Entrypoint: []string{GamePath}}
 		return nil
 	})
 	return found, err

@@ -9,6 +9,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/events"
@@ -55,7 +56,7 @@ type GameRuntimeReconciler struct {
 // +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/finalizers,verbs=update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 
 // Reconcile takes passes at one record until nothing can be done now. An error
 // is a failure of our own store; the engine's failures are outcomes, and their
@@ -136,6 +137,7 @@ func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.Ga
 		InHand: r.work.inHand(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
 	}
 	in.Health = r.probe(record, in.View)
+	in.NamespaceDriftPolicy = r.namespacePolicy(ctx, record.Namespace)
 	if !record.DeletionTimestamp.IsZero() {
 		in.StateExists = r.states.exists(game)
 	}
@@ -143,6 +145,15 @@ func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.Ga
 		in.Image = r.image(ctx, record)
 	}
 	return in
+}
+
+// namespacePolicy reads the cache. A namespace that is not in it says nothing.
+func (r *GameRuntimeReconciler) namespacePolicy(ctx context.Context, name string) v1alpha1.DriftPolicy {
+	namespace := metav1.PartialObjectMetadata{TypeMeta: namespaces}
+	if err := r.client.Get(ctx, types.NamespacedName{Name: name}, &namespace); err != nil {
+		return ""
+	}
+	return v1alpha1.DriftPolicy(namespace.Annotations[v1alpha1.AnnotationDriftPolicy])
 }
 
 // image looks up the game image. A look-up that fails is not the place to say

@@ -7,11 +7,14 @@ import (
 	"fmt"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -65,6 +68,8 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.GameRuntime{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(feeds.gamesIn),
+			builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		WatchesRawSource(feeds).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: options.Concurrency,
@@ -76,6 +81,9 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	}
 	return picture, nil
 }
+
+// namespaces are cached as metadata: their annotations are all that matters.
+var namespaces = metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}
 
 // onEveryReplica runs whether this replica leads or not.
 type onEveryReplica struct {

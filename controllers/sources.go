@@ -59,15 +59,24 @@ func (s *sources) engineChanged(engine.Fleet) {
 	if ctx == nil {
 		return
 	}
+	s.add(prioritySweep, s.requests(ctx)...)
+}
+
+// gamesIn are the games of a namespace whose annotations changed.
+func (s *sources) gamesIn(ctx context.Context, namespace client.Object) []ctrl.Request {
+	return s.requests(ctx, client.InNamespace(namespace.GetName()))
+}
+
+func (s *sources) requests(ctx context.Context, options ...client.ListOption) []ctrl.Request {
 	var all v1alpha1.GameRuntimeList
-	if err := s.records.List(ctx, &all); err != nil {
-		return // only a cache that ends fails to list
+	if err := s.records.List(ctx, &all, options...); err != nil {
+		return nil // only a cache that ends fails to list
 	}
 	requests := make([]ctrl.Request, len(all.Items))
 	for i := range all.Items {
 		requests[i].NamespacedName = client.ObjectKeyFromObject(&all.Items[i])
 	}
-	s.add(prioritySweep, requests...)
+	return requests
 }
 
 func (s *sources) add(priority int, requests ...ctrl.Request) {

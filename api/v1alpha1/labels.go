@@ -8,6 +8,11 @@ const FinalizerEngine = "runtime.galaxy.io/engine"
 // What would be is reported. A record that is deleted goes all the same.
 const AnnotationPaused = "runtime.galaxy.io/paused"
 
+// AnnotationDriftPolicy on a namespace is the drift policy of all games in it,
+// Enforce or Observe. Where a record, its namespace and the manager do not agree,
+// Observe wins.
+const AnnotationDriftPolicy = "runtime.galaxy.io/drift-policy"
+
 // AnnotationRetry makes a record forget its back-off once for each new value:
 // what it waits to do again is tried at once.
 const AnnotationRetry = "runtime.galaxy.io/retry"

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 	cliflag "k8s.io/component-base/cli/flag"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
 )
 
 // Config is what a running manager is told. Its zero value is not usable:
@@ -29,6 +31,8 @@ type Config struct {
 	DockerHost string
 	// StateRoot holds the games' state directories; empty is games in DataDir.
 	StateRoot string
+	// DriftPolicy is Enforce or Observe, for all games.
+	DriftPolicy string
 	// Concurrency is how many games are worked on at once.
 	Concurrency int
 	// LogFormat is console or json, LogLevel debug, info or error.
@@ -49,6 +53,7 @@ func DefaultConfig() Config {
 		APIAddress:     "127.0.0.1:7443",
 		MetricsAddress: "127.0.0.1:7081",
 		Migrate:        true,
+		DriftPolicy:    string(v1alpha1.DriftEnforce),
 		Concurrency:    8,
 		LogFormat:      "console",
 		LogLevel:       "info",
@@ -68,6 +73,7 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	engine.StringVar(&c.DockerHost, "docker-host", c.DockerHost, "address of the Docker engine, such as unix:///var/run/docker.sock; DOCKER_HOST or the local socket if empty")
 	engine.StringVar(&c.StateRoot, "state-root", c.StateRoot, "directory of the games' state directories; games in the data directory if empty")
 	reconcile := groups.FlagSet("reconcile")
+	reconcile.StringVar(&c.DriftPolicy, "drift-policy", c.DriftPolicy, "Enforce mends what differs from the records, Observe reports it and touches nothing, for all games")
 	reconcile.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "how many games are worked on at once")
 	telemetry := groups.FlagSet("telemetry")
 	telemetry.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served; 0 turns them off")
@@ -122,6 +128,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if !c.Migrate && c.DatabaseURL == "" {
 		return c, fmt.Errorf("--migrate=false needs a --database-url: nobody else migrates the embedded database")
+	}
+	if policy := v1alpha1.DriftPolicy(c.DriftPolicy); policy != v1alpha1.DriftEnforce && policy != v1alpha1.DriftObserve {
+		return c, fmt.Errorf("--drift-policy: must be Enforce or Observe, is %q", c.DriftPolicy)
 	}
 	if c.Concurrency < 1 {
 		return c, fmt.Errorf("--concurrency: must be at least 1, is %d", c.Concurrency)

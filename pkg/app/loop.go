@@ -93,6 +93,7 @@ func (a *App) settings(ctx context.Context, api *rest.Config) (plan.Settings, er
 		Network:      plan.NetworkName(installation),
 		StateRoot:    a.config.StateRoot,
 		User:         gameUser(),
+		DriftPolicy:  v1alpha1.DriftPolicy(a.config.DriftPolicy),
 	}, nil
 }
 

@@ -54,6 +54,9 @@ type Container struct {
 	// "privileged". One that Create made has nothing of the kind, unless somebody
 	// changed it since.
 	Beyond []string
+	// SelfRestarts says that the engine restarts it by itself: somebody gave it a
+	// restart policy, which none of ours has.
+	SelfRestarts bool
 	// Signal is the last one that somebody sent over the engine's API in this
 	// run, us included, such as SIGTERM. It is known from events alone, and empty
 	// where they were lost.

@@ -55,7 +55,8 @@ type Engine interface {
 	Rename(ctx context.Context, id, name string) error
 	// Remove deletes a container and its anonymous volumes, running or not.
 	Remove(ctx context.Context, id string) error
-	// UpdateResources changes the limits of a container in place.
+	// UpdateResources changes the limits of a container in place, and takes from
+	// it any restart policy of the engine's own.
 	UpdateResources(ctx context.Context, id string, resources Resources) error
 }
 

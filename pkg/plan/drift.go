@@ -129,6 +129,12 @@ func specDrift(in Input, c *engine.Container) []v1alpha1.Drift {
 	if c.Inspected {
 		resourceDrift(want.Resources, c.Resources, differ)
 	}
+	if disconnected(c) && !slices.Contains(paths, "network") {
+		differ("network", want.Network, "disconnected", mendRecreate)
+	}
+	if c.SelfRestarts {
+		differ("restart policy of the engine", "no", "set", mendUpdate)
+	}
 	if c.Name != want.Name && !isKept(in, c) {
 		differ("container name", want.Name, c.Name, mendUpdate)
 	}

@@ -98,10 +98,19 @@ func compare(have, want string) (differ []string, comparable bool) {
 	return differ, comparable
 }
 
-// outdated says that a container was not made from the record as it is.
+// outdated says that a container was not made from the record as it is, or is
+// cut off from its network, which it cannot join again.
 func outdated(in Input, c *engine.Container) bool {
+	if disconnected(c) {
+		return true
+	}
 	differ, comparable := compare(c.SpecHash, SpecHash(in.Record, in.Settings))
 	return c.UID != string(in.Record.UID) || !comparable || len(differ) > 0
+}
+
+// disconnected says that somebody took a running container off its network.
+func disconnected(c *engine.Container) bool {
+	return alive(c) && c.Made != nil && c.Made.Network == ""
 }
 
 // ShortHash is a SpecHash in one word, for the status.

@@ -22,6 +22,8 @@ type Settings struct {
 	StateRoot string
 	// User runs games whose record names none; empty is the image's own user.
 	User string
+	// DriftPolicy is the whole manager's, beside the record's own.
+	DriftPolicy v1alpha1.DriftPolicy
 }
 
 // Input is all that a decision rests on.
@@ -40,9 +42,8 @@ type Input struct {
 	// ImageNow is the engine's id of what the record's image names by now; empty
 	// if that is not known.
 	ImageNow string
-	// DriftPolicy is what the record's namespace, or the whole manager, says
-	// beside the record: Observe wins.
-	DriftPolicy v1alpha1.DriftPolicy
+	// NamespaceDriftPolicy is what the record's namespace says beside the record.
+	NamespaceDriftPolicy v1alpha1.DriftPolicy
 	// InHand is slow work that goes on beside the queue.
 	InHand *Work
 	// Last is what was done since the status was last written, if anything.
@@ -123,8 +124,12 @@ func handsOff(in Input, steps []Action) *Wait {
 		return nil
 	case in.Record.Annotations[v1alpha1.AnnotationPaused] == "true":
 		return &Wait{Reason: v1alpha1.ReasonPaused, Message: "paused by annotation, not done: " + next.String()}
-	case in.Record.Spec.DriftPolicy == v1alpha1.DriftObserve, in.DriftPolicy == v1alpha1.DriftObserve:
+	case in.Record.Spec.DriftPolicy == v1alpha1.DriftObserve:
 		return &Wait{Reason: v1alpha1.ReasonObserved, Message: "driftPolicy is Observe, not done: " + next.String()}
+	case in.NamespaceDriftPolicy == v1alpha1.DriftObserve:
+		return &Wait{Reason: v1alpha1.ReasonObserved, Message: "the namespace's drift policy is Observe, not done: " + next.String()}
+	case in.Settings.DriftPolicy == v1alpha1.DriftObserve:
+		return &Wait{Reason: v1alpha1.ReasonObserved, Message: "the manager's drift policy is Observe, not done: " + next.String()}
 	}
 	return nil
 }
@@ -317,7 +322,7 @@ func keep(in Input, c *engine.Container) []Action {
 		why := "the " + probe.Probe + " probe failed: " + probe.Message
 		return []Action{stop(in, c, v1alpha1.TerminationProbeFailed, why), StartContainer{ID: c.ID}}
 	}
-	if want := resources(in.Record); c.Inspected && c.Resources != want {
+	if want := resources(in.Record); c.Inspected && (c.Resources != want || c.SelfRestarts) {
 		return []Action{UpdateResources{ID: c.ID, Resources: want}}
 	}
 	if name := ContainerName(GameOf(in.Record), in.Settings.Installation); c.Name != name {

@@ -167,6 +167,8 @@ func TestPlan(t *testing.T) {
 		{"observed, nothing there", newScene().spec(observed), "Wait CreateContainer StartContainer"},
 		{"observed, unhealthy", newScene().spec(observed).container("c1", engine.StateRunning).verdict(v1alpha1.ProbeLiveness, v1alpha1.VerdictFailing), "Wait StopContainer StartContainer"},
 		{"observed, memory changed", newScene().container("c1", engine.StateRunning).spec(observed).spec(func(s *v1alpha1.GameRuntimeSpec) { s.Resources.Memory = resource.MustParse("1Gi") }), "Wait UpdateResources"},
+		{"observed by the namespace", observedBy(newScene(), v1alpha1.DriftObserve, v1alpha1.DriftEnforce), "Wait CreateContainer StartContainer"},
+		{"observed by the manager", observedBy(newScene(), "", v1alpha1.DriftObserve), "Wait CreateContainer StartContainer"},
 		{"engine away", away(newScene().container("c1", engine.StateExited, exited(1, time.Hour))), "Wait"},
 		{"engine not seen yet", unseen(newScene()), "Wait"},
 	} {
@@ -182,6 +184,11 @@ func paused(r *v1alpha1.GameRuntime) {
 }
 func observed(s *v1alpha1.GameRuntimeSpec)     { s.DriftPolicy = v1alpha1.DriftObserve }
 func anotherImage(s *v1alpha1.GameRuntimeSpec) { s.Image = "galaxy/chess:1.0.1" }
+
+func observedBy(s *scene, namespace, manager v1alpha1.DriftPolicy) *scene {
+	s.in.NamespaceDriftPolicy, s.in.Settings.DriftPolicy = namespace, manager
+	return s
+}
 
 func absentImage(s *scene) *scene { s.in.Image.Present = false; return s }
 func keepsState(s *scene) *scene  { s.in.StateExists = true; return s }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -26,6 +27,7 @@ func Story(before, after v1alpha1.GameRuntimeStatus) []Note {
 	}
 	tellEnd(before, after, tell)
 	tellContainer(before.Container, after.Container, tell)
+	tellDrift(before, after, tell)
 	tellPending(before, after, tell)
 	tellReady(before, after, tell)
 	return story
@@ -70,6 +72,37 @@ func tellContainer(before, after *v1alpha1.ContainerStatus, tell teller) {
 	}
 }
 
+// tellDrift tells of what nobody wrote into the record: a container that was
+// changed by hand, or is there twice, and an image that moved. What vanished and
+// what exited has its own note.
+func tellDrift(before, after v1alpha1.GameRuntimeStatus, tell teller) {
+	edited := before.ObservedGeneration != after.ObservedGeneration
+	for _, d := range after.Drift {
+		switch {
+		case has(before.Drift, d), d.Kind == v1alpha1.DriftSpecMismatch && edited:
+		case d.Kind == v1alpha1.DriftImageMoved:
+			tell(corev1.EventTypeNormal, v1alpha1.ReasonImageMoved, "the image names %s now, the container runs %s", d.Desired, d.Actual)
+		case d.Kind == v1alpha1.DriftSpecMismatch:
+			tell(corev1.EventTypeWarning, v1alpha1.ReasonDrifted, "%s is %q, not %q", d.Field, d.Actual, d.Desired)
+		case d.Kind == v1alpha1.DriftDuplicateContainer:
+			tell(corev1.EventTypeWarning, v1alpha1.ReasonDrifted, "there is a second %s, %s", d.Field, d.Actual)
+		}
+	}
+	if slices.ContainsFunc(before.Drift, ofContainer) && len(after.Drift) == 0 && !edited {
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonDriftMended, "the engine shows what the record declares")
+	}
+}
+
+// ofContainer says that a drift is in a container, and not that one has to be
+// started or stopped.
+func ofContainer(d v1alpha1.Drift) bool {
+	return d.Kind == v1alpha1.DriftSpecMismatch || d.Kind == v1alpha1.DriftDuplicateContainer
+}
+
+func has(all []v1alpha1.Drift, d v1alpha1.Drift) bool {
+	return slices.ContainsFunc(all, func(known v1alpha1.Drift) bool { return known.Kind == d.Kind && known.Field == d.Field })
+}
+
 // tellPending tells of slow work that begins and of what keeps a record waiting.
 func tellPending(before, after v1alpha1.GameRuntimeStatus, tell teller) {
 	was := v1alpha1.Pending{}
@@ -87,6 +120,8 @@ func tellPending(before, after v1alpha1.GameRuntimeStatus, tell teller) {
 	case v1alpha1.ReasonPulling, v1alpha1.ReasonStopping, v1alpha1.ReasonUpdating, v1alpha1.ReasonRemovingState,
 		v1alpha1.ReasonPaused, v1alpha1.ReasonObserved:
 		tell(corev1.EventTypeNormal, now.Reason, "%s", now.Message)
+	case v1alpha1.ReasonRolledBack:
+		tell(corev1.EventTypeWarning, now.Reason, "%s", now.Message)
 	case v1alpha1.ReasonEngineUnreachable, v1alpha1.ReasonEngineNotSeen:
 		// the engine's own story, told once by the mirror and not by each game
 	default:

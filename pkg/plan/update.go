@@ -55,7 +55,7 @@ func update(in Input, c, kept *engine.Container) []Action {
 	case c.State == engine.StateRemoving:
 		return nil
 	case updateFailed(in, c, kept) != "":
-		return append([]Action{fallBack(in)}, bringBack(in, c, kept, whyFailed)...)
+		return append([]Action{fallBack(in, updateFailed(in, c, kept))}, bringBack(in, c, kept, whyFailed)...)
 	case kept != nil && refused(in):
 		return bringBack(in, c, kept, whyFailed)
 	case kept != nil && outdated(in, c) && !outdated(in, kept):
@@ -73,8 +73,8 @@ func update(in Input, c, kept *engine.Container) []Action {
 // switchOver goes on where the previous container is all that there is: on to
 // the new one, or back.
 func switchOver(in Input, kept *engine.Container) []Action {
-	if updateFailed(in, nil, kept) != "" {
-		return append([]Action{fallBack(in)}, revive(in, kept)...)
+	if why := updateFailed(in, nil, kept); why != "" {
+		return append([]Action{fallBack(in, why)}, revive(in, kept)...)
 	}
 	if refused(in) || !outdated(in, kept) {
 		return revive(in, kept)
@@ -124,9 +124,9 @@ func revive(in Input, kept *engine.Container) []Action {
 
 // fallBack is the moment in which a roll-back is written down, before anything
 // is done about it: what told of the failure is gone with the container.
-func fallBack(in Input) Wait {
+func fallBack(in Input, why string) Wait {
 	return Wait{
-		Reason: v1alpha1.ReasonRolledBack, Message: "bringing the previous container back",
+		Reason: v1alpha1.ReasonRolledBack, Message: "bringing the previous container back: " + why,
 		Until: in.Now.Add(time.Millisecond),
 	}
 }

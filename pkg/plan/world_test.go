@@ -50,11 +50,11 @@ const (
 
 // Ways in which an action goes.
 const (
-	well    = "well"
+	well     = "well"
 	declined = "refused"
-	lost    = "done, its answer lost"
-	twice   = "done twice"
-	late    = "done late"
+	lost     = "done, its answer lost"
+	twice    = "done twice"
+	late     = "done late"
 )
 
 func pick[T any](w *world, label string, from ...T) T {

@@ -105,7 +105,9 @@ func (c *Client) Rename(ctx context.Context, id, name string) error {
 
 // UpdateResources changes the limits in place.
 func (c *Client) UpdateResources(ctx context.Context, id string, resources engine.Resources) error {
-	_, err := c.sdk.ContainerUpdate(ctx, id, container.UpdateConfig{Resources: toResources(resources)})
+	_, err := c.sdk.ContainerUpdate(ctx, id, container.UpdateConfig{
+		Resources: toResources(resources), RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
+	})
 	if err != nil {
 		return classify("update resources of container "+short(id), err)
 	}

@@ -113,6 +113,7 @@ func fromInspect(found container.InspectResponse) engine.Container {
 		ID: found.ID, Name: strings.TrimPrefix(found.Name, "/"), Image: found.Config.Image, ImageID: found.Image,
 		State: engine.State(found.State.Status), CreatedAt: parseTime(found.Created), StartedAt: parseTime(found.State.StartedAt),
 		Exit: exit(found.State), Made: made(found), Beyond: beyond(found), Inspected: true,
+		SelfRestarts: !found.HostConfig.RestartPolicy.IsNone(),
 	}
 	c.Resources = c.Made.Resources
 	readLabels(&c, found.Config.Labels)

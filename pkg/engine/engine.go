@@ -85,7 +85,9 @@ func (g GameID) String() string { return g.Namespace + "/" + g.Name }
 type Event struct {
 	ContainerID string
 	Game        GameID
-	// Action is the engine's word: start, die, oom, destroy, …
+	// Action is the engine's word: start, kill, die, oom, destroy, …
 	Action string
+	// Signal is what a kill sent, such as SIGTERM; empty if the engine does not say.
+	Signal string
 	At     time.Time
 }

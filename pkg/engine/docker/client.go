@@ -9,6 +9,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/docker/docker/client"
 	"golang.org/x/sync/semaphore"
@@ -27,6 +28,8 @@ type Options struct {
 // so an engine that is away is no error here.
 type Client struct {
 	sdk *client.Client
+	// booted is when the engine's host started; zero if that is not ours.
+	booted time.Time
 	// networks is held by the one call that makes a network.
 	networks *semaphore.Weighted
 }
@@ -43,7 +46,7 @@ func New(options Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Docker client: %w", err)
 	}
-	return &Client{sdk: sdk, networks: semaphore.NewWeighted(1)}, nil
+	return &Client{sdk: sdk, booted: bootedAt(sdk.DaemonHost()), networks: semaphore.NewWeighted(1)}, nil
 }
 
 // Close lets the connections go.
@@ -55,5 +58,5 @@ func (c *Client) Info(ctx context.Context) (engine.Info, error) {
 	if err != nil {
 		return engine.Info{}, classify("ask the engine who it is", err)
 	}
-	return engine.Info{ID: info.ID, Name: info.Name, Version: info.ServerVersion}, nil
+	return engine.Info{ID: info.ID, Name: info.Name, Version: info.ServerVersion, BootedAt: c.booted}, nil
 }

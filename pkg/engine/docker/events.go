@@ -5,18 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/docker/docker/api/types/events"
+	"golang.org/x/sys/unix"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// telling are the actions that change what an inspect shows. The rest is left
-// out: an exec probe alone makes three events, and a stop three more.
+// telling are the actions that change what an inspect shows, and kill, which
+// alone says that somebody sent a signal. The rest is left out: an exec probe
+// makes three events, and a stop one more.
 var telling = []events.Action{
-	events.ActionCreate, events.ActionStart, events.ActionDie, events.ActionOOM, events.ActionDestroy,
+	events.ActionCreate, events.ActionStart, events.ActionKill, events.ActionDie, events.ActionOOM, events.ActionDestroy,
 	events.ActionPause, events.ActionUnPause, events.ActionRename, events.ActionUpdate,
 }
 
@@ -76,6 +79,19 @@ func fromMessage(m events.Message) engine.Event {
 		ContainerID: m.Actor.ID,
 		Game:        engine.GameID{Namespace: labels[v1alpha1.LabelNamespace], Name: labels[v1alpha1.LabelGame]},
 		Action:      string(m.Action),
+		Signal:      signalName(m.Actor.Attributes["signal"]),
 		At:          time.Unix(0, m.TimeNano).UTC(),
 	}
+}
+
+// signalName is the name of a signal that an event tells by its number.
+func signalName(number string) string {
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return "" // no signal
+	}
+	if name := unix.SignalName(unix.Signal(n)); name != "" {
+		return name
+	}
+	return "signal " + number // one of the real-time signals
 }

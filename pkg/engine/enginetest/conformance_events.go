@@ -73,7 +73,10 @@ func testEvents(t *testing.T, f Fixture) {
 	require.Equal(t, engine.GameID{Namespace: "arena", Name: "chess"}, first.Game)
 	require.Equal(t, "create", first.Action)
 	require.WithinDuration(t, time.Now(), first.At, time.Minute)
-	require.Equal(t, []string{"start", "die", "update", "destroy"}, heard.actions(t, 4))
+	require.Equal(t, "start", heard.next(t).Action)
+	kill := heard.next(t)
+	require.Equal(t, []string{"kill", "SIGTERM"}, []string{kill.Action, kill.Signal}, "that somebody sent a signal, and which")
+	require.Equal(t, []string{"die", "update", "destroy"}, heard.actions(t, 3))
 
 	hog := f.run(t, f.spec("go", Hog))
 	f.ended(t, hog)
@@ -97,7 +100,7 @@ func testEventsSince(t *testing.T, f Fixture) {
 
 	late := f.follow(t, started.At)
 	require.Equal(t, started, late.next(t), "from then on, and that one too")
-	require.Equal(t, "die", late.next(t).Action)
+	require.Equal(t, []string{"kill", "die"}, late.actions(t, 2))
 	f.remove(t, id)
 	require.Equal(t, "destroy", late.next(t).Action, "and what happens now")
 

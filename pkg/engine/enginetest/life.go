@@ -94,10 +94,11 @@ func (s *Sim) Stop(ctx context.Context, id, signal string, grace time.Duration) 
 		if signal == "" {
 			signal = "SIGTERM"
 		}
+		s.publishSignal(c, "kill", signal)
 		if ending, obeys := c.obey(signal); obeys {
 			s.end(c, ending)
 		} else {
-			s.endAfter(c, grace, func() Ending { return Ending{Code: killed} })
+			s.endAfter(c, grace, func() Ending { return Ending{Code: killed, Signal: "SIGKILL"} })
 		}
 		return nil
 	})
@@ -123,7 +124,7 @@ func (s *Sim) Remove(ctx context.Context, id string) error {
 }
 
 func (s *Sim) remove(c *simContainer) {
-	s.end(c, Ending{Code: killed})
+	s.end(c, Ending{Code: killed, Signal: "SIGKILL"})
 	delete(s.containers, c.ID)
 	delete(s.names, c.Name)
 	s.publish(c, "destroy")
@@ -133,6 +134,8 @@ func (s *Sim) remove(c *simContainer) {
 type Ending struct {
 	Code int32
 	OOM  bool
+	// Signal was sent over the engine's API; empty if nobody did that.
+	Signal string
 }
 
 // end ends the run of a container, if it runs.
@@ -146,6 +149,9 @@ func (s *Sim) end(c *simContainer, how Ending) {
 	close(c.run.ended)
 	c.run, c.State, c.HostPorts, c.IP = nil, engine.StateExited, nil, ""
 	c.Exit = &engine.Exit{Code: how.Code, OOMKilled: how.OOM, FinishedAt: now()}
+	if how.Signal != "" {
+		s.publishSignal(c, "kill", how.Signal)
+	}
 	if how.OOM {
 		s.publish(c, "oom")
 	}

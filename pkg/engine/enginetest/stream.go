@@ -80,8 +80,10 @@ func (s *Sim) leave(st *stream) {
 
 // publish tells the streams. One that is full loses the event, and is not told
 // so: so does Docker's.
-func (s *Sim) publish(c *simContainer, action string) {
-	e := engine.Event{ContainerID: c.ID, Game: c.Game, Action: action, At: now()}
+func (s *Sim) publish(c *simContainer, action string) { s.publishSignal(c, action, "") }
+
+func (s *Sim) publishSignal(c *simContainer, action, signal string) {
+	e := engine.Event{ContainerID: c.ID, Game: c.Game, Action: action, Signal: signal, At: now()}
 	s.past = append(s.past, pastEvent{c.Installation, e})
 	s.past = s.past[max(0, len(s.past)-remembered):]
 	if s.loseEvents {

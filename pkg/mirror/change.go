@@ -6,10 +6,16 @@ import "galaxy.io/runtime-manager/pkg/engine"
 // ours is none of our business.
 func (m *Mirror) show(c engine.Container, asked uint64) {
 	m.mu.Lock()
+	now := m.options.Clock.Now()
+	m.contact = now
 	m.followedLocked(c.ID, asked)
-	changed := c.Installation == m.options.Installation && m.picture.put(c, asked, m.options.Clock.Now())
+	changed := c.Installation == m.options.Installation && m.picture.put(c, asked, now)
+	acquitted := m.acquitLocked(c.ID)
 	m.mu.Unlock()
-	if changed {
+	if acquitted {
+		m.options.Log.Info("container answers again", "game", c.Game.String(), "container", c.ID)
+	}
+	if changed || acquitted {
 		m.options.OnChange(c.Game)
 	}
 }
@@ -17,12 +23,23 @@ func (m *Mirror) show(c engine.Container, asked uint64) {
 // drop takes a container out of the picture that the engine does not know.
 func (m *Mirror) drop(id string, asked uint64) {
 	m.mu.Lock()
+	m.contact = m.options.Clock.Now()
 	m.followedLocked(id, asked)
-	known := m.picture.drop(id, asked)
+	known := m.dropLocked(id, asked)
 	m.mu.Unlock()
 	if known != nil {
 		m.options.OnChange(known.container.Game)
 	}
+}
+
+// dropLocked takes a container out of the picture, and what else is known of it.
+func (m *Mirror) dropLocked(id string, asked uint64) *entry {
+	known := m.picture.drop(id, asked)
+	if m.picture.entries[id] == nil {
+		m.acquitLocked(id)
+		delete(m.signals, id)
+	}
+	return known
 }
 
 // followedLocked notes that an inspect followed a container's event, if it was
@@ -47,7 +64,10 @@ func (m *Mirror) enter(listed []engine.Container, asked uint64) (changed []strin
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.options.Clock.Now()
-	m.listedAt = now
+	m.listedAt, m.contact = now, now
+	if m.fleet.Gone.After(m.fleet.Back) {
+		m.fleet.Back = now // known to whoever sees what the list tells
+	}
 	there := make(map[string]bool, len(listed))
 	for _, c := range listed {
 		there[c.ID] = true
@@ -66,10 +86,15 @@ func (m *Mirror) enter(listed []engine.Container, asked uint64) (changed []strin
 		if there[id] {
 			continue
 		}
-		if known := m.picture.drop(id, asked); known != nil {
+		if known := m.dropLocked(id, asked); known != nil {
 			m.countMissedLocked(id)
 			delete(m.announced, id)
 			games = append(games, known.container.Game)
+		}
+	}
+	for id := range m.signals {
+		if !there[id] {
+			delete(m.signals, id)
 		}
 	}
 	return changed, games

@@ -14,10 +14,16 @@
 // two runs of a container apart. Reconnecting asks for the events since the
 // last one, less an overlap; a repeated event costs one inspect.
 //
-// Failure. An inspect has its own deadline: a container that hangs stays as the
-// list told it (Inspected is false), is asked again with a growing delay, and
-// delays nobody else. An engine that does not answer leaves the picture as it
-// is, unknown and not dead; Fleet says so until a list succeeds.
+// Failure. An inspect that has no answer within a second gives its worker up: a
+// container that hangs stays as the list told it (Inspected is false) and goes
+// into quarantine, whose few workers ask it again, with full time and a growing
+// delay. It is shown as Unresponsive until it answers, and delays nobody else.
+// Inspects in flight are capped, those of Refresh too. An engine that does not
+// answer leaves the picture as it is, unknown and not dead; Fleet says so until a
+// list succeeds, and from when to when it was away.
+//
+// Signals. A kill event says who ended a container by hand. It is kept beside
+// the picture, as evidence: it sets no fact and costs no inspect.
 //
 // Order. Questions are numbered, and an answer changes nothing that the answer
 // to a later question told: neither the facts of a container nor that it is

@@ -25,12 +25,15 @@ type fakeReader struct {
 	events chan engine.Event
 	cut    chan struct{}
 	since  []time.Time // of each stream
+	id     string      // of the engine
+	// waiting counts the calls that are held, most is the most at any time.
+	waiting, most int
 }
 
 func newFake() *fakeReader {
 	return &fakeReader{
 		containers: map[string]engine.Container{}, hold: map[string]chan struct{}{}, held: make(chan string, 1000),
-		events: make(chan engine.Event), cut: make(chan struct{}),
+		events: make(chan engine.Event), cut: make(chan struct{}), id: "e",
 	}
 }
 
@@ -45,7 +48,7 @@ func (f *fakeReader) Info(context.Context) (engine.Info, error) {
 	if f.down {
 		return engine.Info{}, errAway
 	}
-	return engine.Info{ID: "e", Name: "host"}, nil
+	return engine.Info{ID: f.id, Name: "host"}, nil
 }
 
 func (f *fakeReader) List(ctx context.Context, _ string) ([]engine.Container, error) {
@@ -91,10 +94,18 @@ func (f *fakeReader) Inspect(ctx context.Context, id string) (engine.Container, 
 func (f *fakeReader) wait(ctx context.Context, what string) error {
 	f.mu.Lock()
 	hold := f.hold[what]
-	f.mu.Unlock()
 	if hold == nil {
+		f.mu.Unlock()
 		return nil
 	}
+	f.waiting++
+	f.most = max(f.most, f.waiting)
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.waiting--
+	}()
 	f.held <- what
 	select {
 	case <-hold:

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,22 +23,26 @@ func (m *Mirror) inspectDirty(ctx context.Context) {
 	}
 }
 
-// look inspects a container, and again later if there was no answer.
+// look inspects a container, for as long as it may keep an inspector. One that
+// does not answer goes to the slow ones, any other failure is tried again later.
 func (m *Mirror) look(ctx context.Context, id string) {
-	err := m.inspect(ctx, id)
-	if err == nil {
-		m.dirty.Forget(id)
+	if take(ctx, m.inspecting) != nil {
 		return
 	}
-	if ctx.Err() == nil && engine.KindOf(err) == engine.Timeout && m.dirty.NumRequeues(id) == 0 {
-		m.options.Log.Info("container does not answer", "container", id)
+	defer give(m.inspecting)
+	switch err := m.inspect(ctx, id, m.options.Patience); engine.KindOf(err) {
+	case "":
+		m.dirty.Forget(id)
+	case engine.Timeout:
+		m.slow.Add(id)
+	default:
+		m.dirty.AddRateLimited(id)
 	}
-	m.dirty.AddRateLimited(id)
 }
 
 // inspect asks about one container and brings the answer into the picture.
-func (m *Mirror) inspect(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, m.options.InspectTimeout)
+func (m *Mirror) inspect(ctx context.Context, id string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	asked := m.ask()
 	defer m.answered(asked)
@@ -92,7 +97,7 @@ func (m *Mirror) list(ctx context.Context, newStream bool) error {
 		return m.firstSight(ctx, doubtful)
 	}
 	for _, id := range doubtful {
-		m.dirty.Add(id)
+		m.wonder(id)
 	}
 	return nil
 }

@@ -12,27 +12,6 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-func TestOneThatHangsDelaysNobody(t *testing.T) {
-	f := newFake()
-	f.set("hangs", engine.StateRunning)
-	f.hang("hangs")
-	m := startSeen(t, f, func(o *Options) { o.InspectTimeout, o.Inspectors = 200*time.Millisecond, 2 })
-	require.False(t, m.find("hangs").Inspected, "it stays as the list told it")
-	require.Equal(t, 1, count(m.metrics.inspectTimeouts))
-	for len(f.held) > 0 {
-		<-f.held
-	}
-	f.tell("hangs")
-	awaitOne(t, "a worker to hang", f.held)
-	for _, id := range []string{"a", "b", "c"} {
-		f.set(id, engine.StateRunning)
-		f.tell(id)
-		eventually(t, id, m.shows(id, engine.StateRunning))
-	}
-	f.mend("hangs")
-	eventually(t, "it is asked again", func() bool { return m.find("hangs").Inspected })
-}
-
 func TestRefreshShowsOurOwnChange(t *testing.T) {
 	f := newFake()
 	m := unrun(f) // no event will tell

@@ -8,6 +8,7 @@ type metrics struct {
 	lists           prometheus.Counter
 	inspects        prometheus.Counter
 	inspectTimeouts prometheus.Counter
+	quarantined     prometheus.Gauge
 }
 
 func newMetrics() metrics {
@@ -20,6 +21,9 @@ func newMetrics() metrics {
 		lists:           counter("engine_lists_total", "Lists of all containers asked of the engine."),
 		inspects:        counter("engine_inspects_total", "Inspects of one container asked of the engine."),
 		inspectTimeouts: counter("engine_inspect_timeouts_total", "Inspects that the engine did not answer in time."),
+		quarantined: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "runtime_manager", Name: "containers_quarantined", Help: "Containers that the engine does not answer for.",
+		}),
 	}
 }
 
@@ -27,5 +31,6 @@ func newMetrics() metrics {
 func (m *Mirror) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.metrics.eventsMissed, m.metrics.reconnects, m.metrics.lists, m.metrics.inspects, m.metrics.inspectTimeouts,
+		m.metrics.quarantined,
 	}
 }

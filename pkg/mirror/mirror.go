@@ -23,9 +23,15 @@ type Options struct {
 	// ListTimeout and InspectTimeout bound one call; 30 s and 10 s.
 	ListTimeout    time.Duration
 	InspectTimeout time.Duration
-	// Inspectors is how many containers are inspected at once; 8. Refresh is
-	// beside them.
+	// Inspectors is how many containers are inspected at once; 8. Patience is how
+	// long one may keep its inspector; 1 s.
 	Inspectors int
+	Patience   time.Duration
+	// SlowInspectors ask beside them about containers that did not answer in
+	// that time; 2. Refreshes is how many callers of Refresh ask at once; 16. No
+	// more inspects than the sum of the three are ever in flight.
+	SlowInspectors int
+	Refreshes      int
 	// OnChange is told of each game whose view changed, OnFleet of each change
 	// of the engine's reachability or identity. They are called without locks
 	// and must not block.
@@ -49,6 +55,15 @@ func (o Options) withDefaults() Options {
 	if o.Inspectors == 0 {
 		o.Inspectors = 8
 	}
+	if o.Patience == 0 {
+		o.Patience = time.Second
+	}
+	if o.SlowInspectors == 0 {
+		o.SlowInspectors = 2
+	}
+	if o.Refreshes == 0 {
+		o.Refreshes = 16
+	}
 	if o.OnChange == nil {
 		o.OnChange = func(engine.GameID) {}
 	}
@@ -62,8 +77,14 @@ func (o Options) withDefaults() Options {
 type Mirror struct {
 	options Options
 	metrics metrics
-	// dirty holds the containers to inspect, each once. It lives as long as Run.
+	// dirty holds the containers to inspect, each once, and slow those that did
+	// not answer in time. They live as long as Run.
 	dirty workqueue.TypedRateLimitingInterface[string]
+	slow  workqueue.TypedRateLimitingInterface[string]
+	// inspecting and refreshing hold a token for each call in flight.
+	inspecting chan struct{}
+	refreshing chan struct{}
+	relist     chan struct{}
 
 	mu        sync.Mutex
 	picture   picture
@@ -71,15 +92,23 @@ type Mirror struct {
 	seen      bool
 	listedAt  time.Time
 	lastEvent time.Time // by the engine's clock
+	contact   time.Time // when the engine last gave a sign of life
 	// announced holds the containers with an event that no inspect has followed
 	// yet, and the number of the last question before it.
 	announced map[string]uint64
+	// unresponsive holds the containers in quarantine, signals the last one sent
+	// to each container.
+	unresponsive map[string]bool
+	signals      map[string]sent
 }
 
 // New returns a mirror that shows nothing until Run.
 func New(options Options) *Mirror {
+	options = options.withDefaults()
 	return &Mirror{
-		options: options.withDefaults(), metrics: newMetrics(), picture: newPicture(), announced: map[string]uint64{},
+		options: options, metrics: newMetrics(), picture: newPicture(), announced: map[string]uint64{},
+		unresponsive: map[string]bool{}, signals: map[string]sent{}, relist: make(chan struct{}, 1),
+		inspecting: make(chan struct{}, options.Inspectors), refreshing: make(chan struct{}, options.Refreshes),
 	}
 }
 
@@ -90,7 +119,9 @@ func (m *Mirror) View(game engine.GameID) engine.View {
 	defer m.mu.Unlock()
 	view := engine.View{Seen: m.seen, At: m.listedAt}
 	for _, e := range m.picture.of(game) {
-		view.Containers = append(view.Containers, e.container)
+		c := e.container
+		c.Unresponsive, c.Signal = m.unresponsive[c.ID], m.signalLocked(&c)
+		view.Containers = append(view.Containers, c)
 		if e.at.After(view.At) {
 			view.At = e.at
 		}
@@ -120,5 +151,34 @@ func (m *Mirror) Games() []engine.GameID {
 // Refresh inspects one container now, so that whoever changed it sees its own
 // change in the next View. A container that is gone is no error.
 func (m *Mirror) Refresh(ctx context.Context, id string) error {
-	return m.inspect(ctx, id)
+	if err := take(ctx, m.refreshing); err != nil {
+		return &engine.Error{Op: "inspect container " + id, Kind: engine.Timeout, Err: err}
+	}
+	defer give(m.refreshing)
+	timeout := m.options.InspectTimeout
+	if m.isUnresponsive(id) {
+		timeout = m.options.Patience
+	}
+	return m.inspect(ctx, id, timeout)
 }
+
+// Relist has everything listed now, and not only when it is time. It returns at
+// once.
+func (m *Mirror) Relist() {
+	select {
+	case m.relist <- struct{}{}:
+	default: // one is due already
+	}
+}
+
+// take takes one of a bounded number of tokens; give puts it back.
+func take(ctx context.Context, tokens chan struct{}) error {
+	select {
+	case tokens <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func give(tokens chan struct{}) { <-tokens }

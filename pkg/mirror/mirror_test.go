@@ -184,7 +184,10 @@ func TestEngineAwayAndBack(t *testing.T) {
 	m := start(t, f, func(o *Options) { o.OnFleet = func(f engine.Fleet) { fleets <- f } })
 	require.True(t, awaitOne(t, "the engine", fleets).Reachable)
 	f.setDown(true)
+	before := time.Now()
 	away := awaitOne(t, "the engine to go", fleets)
+	require.WithinDuration(t, before, away.Gone, time.Second, "when it last gave a sign of life")
+	require.Zero(t, away.Back)
 	require.False(t, away.Reachable)
 	require.Contains(t, away.Reason, "connection refused")
 	require.Equal(t, "host", away.Info.Name, "who it was is known still")
@@ -194,6 +197,8 @@ func TestEngineAwayAndBack(t *testing.T) {
 	back := awaitOne(t, "the engine to come back", fleets)
 	require.True(t, back.Reachable)
 	require.True(t, back.Since.After(away.Since))
+	require.Equal(t, away.Gone, back.Gone)
+	require.True(t, back.Back.After(away.Since))
 	eventually(t, "seen anew", m.shows("c1", engine.StateExited))
 }
 
@@ -205,7 +210,9 @@ func TestEngineAwayAtFirst(t *testing.T) {
 	require.False(t, awaitOne(t, "a word", fleets).Reachable)
 	require.False(t, m.View(chess).Seen)
 	f.setDown(false)
-	require.True(t, awaitOne(t, "the engine", fleets).Reachable)
+	first := awaitOne(t, "the engine", fleets)
+	require.True(t, first.Reachable)
+	require.True(t, first.Gone.IsZero() && first.Back.IsZero(), "what was not there before was not away")
 	require.True(t, m.View(chess).Seen)
 	require.Empty(t, fleets, "each turn is told once")
 }

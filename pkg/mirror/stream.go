@@ -31,13 +31,13 @@ var errStreamEnded = errors.New("the event stream ended")
 // Run keeps the picture true until ctx ends, and returns nil then. An engine
 // that is away is not an error: it goes on trying. A mirror runs once.
 func (m *Mirror) Run(ctx context.Context) error {
-	m.dirty = workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[string](time.Second, time.Minute),
-		workqueue.TypedRateLimitingQueueConfig[string]{Clock: m.options.Clock},
-	)
+	m.dirty, m.slow = m.queue(time.Second, time.Minute), m.queue(5*time.Second, 2*time.Minute)
 	var group errgroup.Group
 	for range m.options.Inspectors {
 		group.Go(func() error { m.inspectDirty(ctx); return nil })
+	}
+	for range m.options.SlowInspectors {
+		group.Go(func() error { m.inspectSlow(ctx); return nil })
 	}
 	backoff := reconnect()
 	for ctx.Err() == nil {
@@ -50,7 +50,16 @@ func (m *Mirror) Run(ctx context.Context) error {
 		m.sleep(ctx, backoff.Step())
 	}
 	m.dirty.ShutDown()
+	m.slow.ShutDown()
 	return group.Wait()
+}
+
+// queue is one of containers to inspect, whose delay after a failure grows.
+func (m *Mirror) queue(initial, longest time.Duration) workqueue.TypedRateLimitingInterface[string] {
+	return workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[string](initial, longest),
+		workqueue.TypedRateLimitingQueueConfig[string]{Clock: m.options.Clock},
+	)
 }
 
 // follow lives as long as one event stream: subscribe, list, and list again
@@ -61,6 +70,7 @@ func (m *Mirror) follow(ctx context.Context) error {
 		m.unreachable(ctx, err)
 		return err
 	}
+	m.identify(info)
 	group, ctx := errgroup.WithContext(ctx)
 	subscribed := make(chan struct{})
 	group.Go(func() error {
@@ -71,6 +81,7 @@ func (m *Mirror) follow(ctx context.Context) error {
 		select {
 		case <-subscribed: // an engine that closes a stream may be well: the next Info tells
 			m.metrics.reconnects.Inc()
+			m.touched()
 		default:
 			m.unreachable(ctx, err)
 		}
@@ -88,7 +99,7 @@ func (m *Mirror) follow(ctx context.Context) error {
 				return err
 			}
 			m.reached(info)
-			m.sleep(ctx, m.options.Resync*9/10+rand.N(m.options.Resync/5+1))
+			m.awaitList(ctx, m.options.Resync*9/10+rand.N(m.options.Resync/5+1))
 		}
 		return ctx.Err()
 	})
@@ -118,14 +129,40 @@ func (m *Mirror) hear(event engine.Event) {
 	if event.At.After(m.lastEvent) {
 		m.lastEvent = event.At
 	}
-	m.announced[event.ContainerID] = m.picture.asked
+	m.contact = m.options.Clock.Now()
+	m.heedLocked(event)
+	hint := event.Action != "kill" // a signal changes nothing: what it leads to has an event of its own
+	if hint {
+		m.announced[event.ContainerID] = m.picture.asked
+	}
 	m.mu.Unlock()
-	m.dirty.Add(event.ContainerID)
+	if hint {
+		m.wonder(event.ContainerID)
+	}
+}
+
+// touched notes a sign of life of the engine.
+func (m *Mirror) touched() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.contact = m.options.Clock.Now()
+}
+
+// identify tells of another engine than before, and it does so before that
+// one's list is believed.
+func (m *Mirror) identify(info engine.Info) {
+	m.touched()
+	known := m.Fleet().Info
+	if known.ID == "" || known.ID == info.ID {
+		return
+	}
+	m.options.Log.Info("another engine answers", "engine", info.Name, "id", info.ID, "before", known.ID)
+	m.setFleet(func(f *engine.Fleet) { f.Info = info })
 }
 
 // reached notes that the engine answers, and tells if that is news.
 func (m *Mirror) reached(info engine.Info) {
-	if m.setFleet(engine.Fleet{Reachable: true, Info: info}) {
+	if m.setFleet(func(f *engine.Fleet) { f.Reachable, f.Reason, f.Info = true, "", info }) {
 		m.options.Log.Info("engine reachable", "engine", info.Name, "version", info.Version)
 	}
 }
@@ -136,19 +173,23 @@ func (m *Mirror) unreachable(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	if m.setFleet(engine.Fleet{Reason: err.Error(), Info: m.Fleet().Info}) {
+	if m.setFleet(func(f *engine.Fleet) { f.Reachable, f.Reason = false, err.Error() }) {
 		m.options.Log.Info("engine unreachable", "reason", err.Error())
 	}
 }
 
 // setFleet says whether it was news; another reason alone is none.
-func (m *Mirror) setFleet(fleet engine.Fleet) bool {
+func (m *Mirror) setFleet(change func(*engine.Fleet)) bool {
 	m.mu.Lock()
+	fleet := m.fleet
+	change(&fleet)
 	turned := m.fleet.Since.IsZero() || m.fleet.Reachable != fleet.Reachable
 	news := turned || m.fleet.Info != fleet.Info
-	fleet.Since = m.fleet.Since
 	if turned {
 		fleet.Since = m.options.Clock.Now()
+	}
+	if turned && !fleet.Reachable {
+		fleet.Gone = m.contact
 	}
 	if news {
 		m.fleet = fleet
@@ -166,5 +207,16 @@ func (m *Mirror) sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-timer.C():
+	}
+}
+
+// awaitList waits until it is time for the next list, or somebody asks for one.
+func (m *Mirror) awaitList(ctx context.Context, d time.Duration) {
+	timer := m.options.Clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C():
+	case <-m.relist:
 	}
 }

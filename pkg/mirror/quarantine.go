@@ -1,0 +1,81 @@
+package mirror
+
+import (
+	"context"
+
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+// wonder has a container inspected: at once, unless it is known not to answer.
+func (m *Mirror) wonder(id string) {
+	if m.isUnresponsive(id) {
+		m.slow.Add(id)
+		return
+	}
+	m.dirty.Add(id)
+}
+
+// inspectSlow is one worker for containers that do not answer. There are few of
+// these and each call takes its full time, so that those who answer never wait
+// for those who do not.
+func (m *Mirror) inspectSlow(ctx context.Context) {
+	for {
+		id, shutdown := m.slow.Get()
+		if shutdown {
+			return
+		}
+		m.lookAgain(ctx, id)
+		m.slow.Done(id)
+	}
+}
+
+// lookAgain inspects a container that did not answer before, and again with a
+// growing delay.
+func (m *Mirror) lookAgain(ctx context.Context, id string) {
+	switch err := m.inspect(ctx, id, m.options.InspectTimeout); engine.KindOf(err) {
+	case "":
+		m.slow.Forget(id)
+	case engine.Timeout:
+		if ctx.Err() != nil {
+			return
+		}
+		m.quarantine(id)
+		m.slow.AddRateLimited(id)
+	default:
+		m.slow.Forget(id)
+		m.dirty.AddRateLimited(id)
+	}
+}
+
+// quarantine marks a container that does not answer, for all to see.
+func (m *Mirror) quarantine(id string) {
+	m.mu.Lock()
+	e := m.picture.entries[id]
+	if e == nil || m.unresponsive[id] {
+		m.mu.Unlock()
+		return
+	}
+	m.unresponsive[id] = true
+	m.metrics.quarantined.Set(float64(len(m.unresponsive)))
+	game := e.container.Game
+	m.mu.Unlock()
+	m.options.Log.Info("container does not answer", "game", game.String(), "container", id)
+	m.options.OnChange(game)
+}
+
+// acquitLocked takes the mark off a container that answered, or is gone, and
+// says whether it had one.
+func (m *Mirror) acquitLocked(id string) bool {
+	if !m.unresponsive[id] {
+		return false
+	}
+	delete(m.unresponsive, id)
+	m.metrics.quarantined.Set(float64(len(m.unresponsive)))
+	return true
+}
+
+func (m *Mirror) isUnresponsive(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.unresponsive[id]
+}

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -61,12 +62,23 @@ func newWorld(t *testing.T) *world {
 	settings := plan.Settings{Installation: "0123456789", Network: "galaxy.01234567", StateRoot: root, User: fmt.Sprint(os.Getuid())}
 	w.GameRuntimeReconciler = &GameRuntimeReconciler{
 		client: records, live: records, engine: w.sim, settings: settings, clock: w.clock, log: logr.Discard(),
-		mirror:   mirror.New(mirror.Options{Reader: w.sim, Installation: settings.Installation, Log: logr.Discard()}),
 		prober:   probe.New(probe.Options{Log: logr.Discard()}),
 		recorder: events.NewFakeRecorder(1000),
 		states:   states{root: root},
 		work:     newWorkshop(w.clock, func(g engine.GameID) { w.woken <- g }),
+		brake: newBrake(brakeOptions{
+			records: records, clock: clock.RealClock{}, log: logr.Discard(), share: 0.2, min: 3, pace: time.Millisecond,
+			wake: func(games ...engine.GameID) {
+				for _, g := range games {
+					w.woken <- g
+				}
+			},
+		}),
 	}
+	w.mirror = mirror.New(mirror.Options{
+		Reader: w.sim, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,
+	})
+	w.brake.mirror = w.mirror
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
 	go func() { ended <- w.mirror.Run(ctx) }()
@@ -251,6 +263,27 @@ func TestRemovedByHandIsMadeAnew(t *testing.T) {
 	w.requireReady()
 	require.NotEqual(t, first, w.container().ID)
 	require.Equal(t, int32(1), w.read().Status.Restarts)
+}
+
+func TestLostStateIsNotMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	w.declare(nil)
+	w.settle()
+	dir := plan.StateDir(w.settings.StateRoot, chess)
+	require.NoError(t, os.RemoveAll(filepath.Dir(dir))) // as a root that is not mounted
+	w.sim.RemoveByHand(w.container().ID)
+	w.seen(func(v engine.View) bool { return len(v.Containers) == 0 })
+	w.step()
+	w.clock.Step(time.Minute)
+	w.step()
+	pending := w.read().Status.Pending
+	require.Equal(t, v1alpha1.ReasonStateMissing, pending.Reason)
+	require.NotContains(t, pending.Message, w.settings.StateRoot, "no path of the host is told")
+	require.NoDirExists(t, dir)
+	require.Empty(t, w.sim.Running(chess))
+	require.NoError(t, os.MkdirAll(dir, 0o700)) // by hand
+	w.settle()
+	w.requireReady()
 }
 
 func TestStoppedAndStarted(t *testing.T) {

@@ -41,6 +41,7 @@ func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next pla
 	case plan.RenameContainer:
 		do = func(ctx context.Context) error { return r.rename(ctx, a) }
 	case plan.RemoveContainer:
+		r.brake.explain(game, a.ID)
 		do = func(ctx context.Context) error { return r.remove(ctx, a) }
 	case plan.UpdateResources:
 		do = func(ctx context.Context) error { return r.update(ctx, a) }
@@ -67,6 +68,9 @@ func (r *GameRuntimeReconciler) pull(ctx context.Context, game engine.GameID, a 
 // earlier call of ours made it.
 func (r *GameRuntimeReconciler) create(ctx context.Context, in plan.Input, a plan.CreateContainer) error {
 	game := plan.GameOf(in.Record)
+	if in.Record.Status.Container != nil && !r.states.exists(game) {
+		return r.states.missing(game)
+	}
 	if err := r.states.ensure(game, a.Spec.User, in.Image.User); err != nil {
 		return err
 	}

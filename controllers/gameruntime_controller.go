@@ -45,6 +45,7 @@ type GameRuntimeReconciler struct {
 	states  states
 	work    *workshop
 	network network
+	brake   *brake
 	// written holds the resource version of our last write to each record.
 	written sync.Map
 	// pulled holds the image pulled for each game's next container.
@@ -136,6 +137,7 @@ func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.Ga
 		Record: record, View: r.mirror.View(game), Fleet: r.mirror.Fleet(),
 		InHand: r.work.inHand(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
 	}
+	in.Brake = r.brake.over(ctx, record, in.View)
 	in.Health = r.probe(record, in.View)
 	in.NamespaceDriftPolicy = r.namespacePolicy(ctx, record.Namespace)
 	if !record.DeletionTimestamp.IsZero() {
@@ -247,6 +249,7 @@ func (r *GameRuntimeReconciler) forget(name types.NamespacedName) {
 	r.written.Delete(name)
 	r.pulled.Delete(engine.GameID(name))
 	r.work.abandon(engine.GameID(name))
+	r.brake.forget(engine.GameID(name))
 	r.prober.Forget(name)
 }
 

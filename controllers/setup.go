@@ -32,7 +32,11 @@ type Options struct {
 	Settings plan.Settings
 	// Concurrency is how many games are worked on at once.
 	Concurrency int
-	Log         logr.Logger
+	// Recreation is frozen when more than this share of the games, and more than
+	// this many, vanish together.
+	MassVanishShare float64
+	MassVanishMin   int
+	Log             logr.Logger
 }
 
 // Setup adds the loop and its sources to a manager, and returns the picture
@@ -40,30 +44,40 @@ type Options struct {
 func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	log := options.Log
 	feeds := &sources{records: mgr.GetClient()}
+	brake := newBrake(brakeOptions{
+		records: mgr.GetClient(), clock: clock.RealClock{}, log: log.WithName("brake"),
+		share: options.MassVanishShare, min: options.MassVanishMin, spacing: brakeSpacing, pace: brakePace, wake: feeds.sweep,
+	})
 	picture := mirror.New(mirror.Options{
 		Reader: options.Engine, Installation: options.Settings.Installation, Log: log.WithName("mirror"),
-		OnChange: feeds.gameChanged, OnFleet: feeds.engineChanged,
+		OnChange: feeds.gameChanged,
+		OnFleet: func(fleet engine.Fleet) {
+			brake.engineChanged(fleet)
+			feeds.engineChanged(fleet)
+		},
 	})
+	brake.mirror = picture
 	prober := probe.New(probe.Options{Log: log.WithName("probe"), OnChange: feeds.probeChanged})
 	work := newWorkshop(clock.RealClock{}, feeds.gameChanged)
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
-		log: log.WithName("game"), states: states{root: options.Settings.StateRoot}, work: work,
+		log: log.WithName("game"), states: states{root: options.Settings.StateRoot}, work: work, brake: brake,
 	}
 	for name, runnable := range map[string]manager.Runnable{
 		"mirror":   onEveryReplica{picture.Run}, // a standby's picture is warm
 		"prober":   manager.RunnableFunc(prober.Run),
 		"workshop": work,
+		"brake":    brake,
 	} {
 		if err := mgr.Add(runnable); err != nil {
 			return nil, fmt.Errorf("adding the %s: %w", name, err)
 		}
 	}
-	for _, c := range picture.Collectors() {
+	for _, c := range append(picture.Collectors(), brake.frozen) {
 		metrics.Registry.Unregister(c) // the last one in a process that ran another before
 		if err := metrics.Registry.Register(c); err != nil {
-			return nil, fmt.Errorf("registering the mirror's metrics: %w", err)
+			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	err := ctrl.NewControllerManagedBy(mgr).

@@ -79,6 +79,15 @@ func (s *sources) requests(ctx context.Context, options ...client.ListOption) []
 	return requests
 }
 
+// sweep has many games looked at, none of them urgently.
+func (s *sources) sweep(games ...engine.GameID) {
+	requests := make([]ctrl.Request, len(games))
+	for i, game := range games {
+		requests[i].NamespacedName = types.NamespacedName(game)
+	}
+	s.add(prioritySweep, requests...)
+}
+
 func (s *sources) add(priority int, requests ...ctrl.Request) {
 	s.mu.Lock()
 	queue := s.queue

@@ -43,6 +43,14 @@ func (s states) ensure(game engine.GameID, recordUser, imageUser string) error {
 	return nil
 }
 
+// missing is the failure of a game that had a container before, and whose state
+// directory is gone: a root that is not mounted looks like that, and an empty
+// directory in its place would be a game that lost its state.
+func (s states) missing(game engine.GameID) error {
+	return fmt.Errorf("%w of %s, which had a container before: put it back; only if its state may be lost, make it by hand, empty and owned by the game's user",
+		plan.ErrStateMissing, game)
+}
+
 func (s states) exists(game engine.GameID) bool {
 	_, err := os.Lstat(plan.StateDir(s.root, game))
 	return !errors.Is(err, fs.ErrNotExist)

@@ -21,6 +21,11 @@ const AnnotationRetry = "runtime.galaxy.io/retry"
 // and that is its own though its labels say otherwise.
 const AnnotationAdopted = "runtime.galaxy.io/adopted"
 
+// AnnotationApproveRecreation on a DriftReport approves that containers which
+// vanished together are made anew. Its value is the time that the waiting records
+// name: it approves that one freeze, and no later one.
+const AnnotationApproveRecreation = "runtime.galaxy.io/approve-recreation"
+
 // Labels on every container that Runtime Manager creates. A container without
 // LabelInstallation, or with another installation's id, is never touched.
 const (

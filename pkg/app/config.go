@@ -35,6 +35,10 @@ type Config struct {
 	DriftPolicy string
 	// Concurrency is how many games are worked on at once.
 	Concurrency int
+	// MassVanishShare and MassVanishMin are the share and number of games that may
+	// vanish together without recreation being frozen.
+	MassVanishShare float64
+	MassVanishMin   int
 	// LogFormat is console or json, LogLevel debug, info or error.
 	LogFormat string
 	LogLevel  string
@@ -55,8 +59,12 @@ func DefaultConfig() Config {
 		Migrate:        true,
 		DriftPolicy:    string(v1alpha1.DriftEnforce),
 		Concurrency:    8,
-		LogFormat:      "console",
-		LogLevel:       "info",
+
+		MassVanishShare: 0.2,
+		MassVanishMin:   3,
+
+		LogFormat: "console",
+		LogLevel:  "info",
 	}
 }
 
@@ -75,6 +83,8 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	reconcile := groups.FlagSet("reconcile")
 	reconcile.StringVar(&c.DriftPolicy, "drift-policy", c.DriftPolicy, "Enforce mends what differs from the records, Observe reports it and touches nothing, for all games")
 	reconcile.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "how many games are worked on at once")
+	reconcile.Float64Var(&c.MassVanishShare, "mass-vanish-share", c.MassVanishShare, "share of the games, 0 to 1, whose containers may vanish together; if more do, none is recreated until that is cleared up; 1 turns this off")
+	reconcile.IntVar(&c.MassVanishMin, "mass-vanish-min", c.MassVanishMin, "so few containers may always vanish together")
 	telemetry := groups.FlagSet("telemetry")
 	telemetry.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served; 0 turns them off")
 	telemetry.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
@@ -134,6 +144,12 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Concurrency < 1 {
 		return c, fmt.Errorf("--concurrency: must be at least 1, is %d", c.Concurrency)
+	}
+	if c.MassVanishShare < 0 || c.MassVanishShare > 1 {
+		return c, fmt.Errorf("--mass-vanish-share: must be from 0 to 1, is %g", c.MassVanishShare)
+	}
+	if c.MassVanishMin < 0 {
+		return c, fmt.Errorf("--mass-vanish-min: must not be negative, is %d", c.MassVanishMin)
 	}
 	return c, nil
 }

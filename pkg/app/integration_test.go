@@ -471,14 +471,15 @@ func TestBadConfiguration(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"port in use":            {func(c *Config) { c.APIAddress = occupied(t) }, "address already in use"},
-		"wrong address":          {func(c *Config) { c.APIAddress = "nonsense" }, "--api-address"},
-		"unwritable directory":   {func(c *Config) { c.DataDir = "/proc/nowhere" }, "--data-dir"},
-		"unreachable database":   {func(c *Config) { c.DatabaseURL = "postgres://nobody:secret@127.0.0.1:9/none" }, "127.0.0.1"},
-		"wrong docker host":      {func(c *Config) { c.DockerHost = "nonsense" }, "--docker-host"},
-		"no concurrency at all":  {func(c *Config) { c.Concurrency = 0 }, "--concurrency"},
-		"data directory in use":  {func(c *Config) { c.DataDir = occupiedDir(t) }, "another runtime-manager"},
-		"metrics port is a name": {func(c *Config) { c.MetricsAddress = "x" }, "--metrics-address"},
+		"port in use":              {func(c *Config) { c.APIAddress = occupied(t) }, "address already in use"},
+		"wrong address":            {func(c *Config) { c.APIAddress = "nonsense" }, "--api-address"},
+		"unwritable directory":     {func(c *Config) { c.DataDir = "/proc/nowhere" }, "--data-dir"},
+		"unreachable database":     {func(c *Config) { c.DatabaseURL = "postgres://nobody:secret@127.0.0.1:9/none" }, "127.0.0.1"},
+		"wrong docker host":        {func(c *Config) { c.DockerHost = "nonsense" }, "--docker-host"},
+		"no concurrency at all":    {func(c *Config) { c.Concurrency = 0 }, "--concurrency"},
+		"a share of more than all": {func(c *Config) { c.MassVanishShare = 1.2 }, "--mass-vanish-share"},
+		"data directory in use":    {func(c *Config) { c.DataDir = occupiedDir(t) }, "another runtime-manager"},
+		"metrics port is a name":   {func(c *Config) { c.MetricsAddress = "x" }, "--metrics-address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := DefaultConfig()

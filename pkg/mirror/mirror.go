@@ -137,6 +137,13 @@ func (m *Mirror) Fleet() engine.Fleet {
 	return m.fleet
 }
 
+// ListedAt is when the containers were last listed; zero before the first time.
+func (m *Mirror) ListedAt() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.listedAt
+}
+
 // Games returns the games that have containers, in no order.
 func (m *Mirror) Games() []engine.GameID {
 	m.mu.Lock()

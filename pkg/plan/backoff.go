@@ -13,8 +13,12 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// ErrState marks an outcome whose state directory, not the engine, was the trouble.
-var ErrState = errors.New("state directory")
+// ErrState marks an outcome whose state directory, not the engine, was the
+// trouble, ErrStateMissing one whose state directory should be there and is not.
+var (
+	ErrState        = errors.New("state directory")
+	ErrStateMissing = fmt.Errorf("missing %w", ErrState)
+)
 
 // curve is an exponential back-off.
 type curve struct{ initial, max time.Duration }
@@ -94,7 +98,10 @@ func jitter(delay time.Duration, uid string, failures int32) time.Duration {
 }
 
 func failureReason(last *Outcome) string {
-	if errors.Is(last.Err, ErrState) {
+	switch {
+	case errors.Is(last.Err, ErrStateMissing):
+		return v1alpha1.ReasonStateMissing
+	case errors.Is(last.Err, ErrState):
 		return v1alpha1.ReasonStateUnavailable
 	}
 	switch engine.KindOf(last.Err) {

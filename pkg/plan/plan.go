@@ -5,6 +5,7 @@
 package plan
 
 import (
+	"cmp"
 	"time"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -44,6 +45,9 @@ type Input struct {
 	ImageNow string
 	// NamespaceDriftPolicy is what the record's namespace says beside the record.
 	NamespaceDriftPolicy v1alpha1.DriftPolicy
+	// Brake holds while this game's container vanished together with many others;
+	// nil otherwise.
+	Brake *Brake
 	// InHand is slow work that goes on beside the queue.
 	InHand *Work
 	// Last is what was done since the status was last written, if anything.
@@ -350,7 +354,7 @@ func restart(in Input, c *engine.Container) []Action {
 		return start
 	}
 	if !c.Inspected {
-		return append([]Action{Wait{Reason: v1alpha1.ReasonEngineTimeout, Message: "the engine has not told yet how the container ended"}}, start...)
+		return append([]Action{awaitFacts(c)}, start...)
 	}
 	if !mayRestart(in.Record.Spec.RestartPolicy, end) {
 		return retire(in, c, nil)
@@ -378,6 +382,9 @@ func mayRestart(policy v1alpha1.RestartPolicy, end *v1alpha1.Termination) bool {
 func holdBack(in Input, next Action) *Wait {
 	if _, waits := next.(Wait); waits {
 		return nil
+	}
+	if wait := cmp.Or(frozen(in, next), unresponsive(in, next)); wait != nil {
+		return wait
 	}
 	if in.InHand != nil && sameWork(in.InHand.Action, next) {
 		return &Wait{Reason: doing(in.InHand.Action), Message: in.InHand.Action.String(), Deadline: in.InHand.Deadline}

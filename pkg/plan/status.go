@@ -13,7 +13,7 @@ import (
 // and what it waits for.
 func Status(in Input, p Plan) v1alpha1.GameRuntimeStatus {
 	status := *in.Record.Status.DeepCopy()
-	if in.View.Seen {
+	if in.View.Seen && in.Brake == nil {
 		recorded := status.LastTermination
 		status.LastTermination = lastTermination(in)
 		if status.LastTermination != nil && in.Record.Spec.State == v1alpha1.StateStopped {
@@ -221,7 +221,9 @@ func waitingPhase(in Input, wait Wait) v1alpha1.Phase {
 			return v1alpha1.PhasePending
 		}
 		return settledPhase(in)
-	case v1alpha1.ReasonEngineUnreachable, v1alpha1.ReasonEngineNotSeen, v1alpha1.ReasonEngineTimeout:
+	case v1alpha1.ReasonMassVanish:
+		return v1alpha1.PhasePending
+	case v1alpha1.ReasonEngineUnreachable, v1alpha1.ReasonEngineNotSeen, v1alpha1.ReasonEngineTimeout, v1alpha1.ReasonUnresponsive:
 		if before := in.Record.Status.Phase; before != "" {
 			return before
 		}

@@ -72,6 +72,24 @@ func (s *Sim) Reboot() {
 	s.past = nil
 }
 
+// Replace puts another engine in the place of this one, which has none of the
+// containers, until restore is called: a socket that was mounted from elsewhere.
+func (s *Sim) Replace(id string) (restore func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cutStreams()
+	oldID, containers, names, ports := s.id, s.containers, s.names, s.hostPorts
+	s.id, s.past = id, nil
+	s.containers, s.names, s.hostPorts = map[string]*simContainer{}, map[string]*simContainer{}, map[hostPort]*simContainer{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.cutStreams()
+		s.id, s.past = oldID, nil
+		s.containers, s.names, s.hostPorts = containers, names, ports
+	}
+}
+
 // CutStreams ends the event streams; the engine stays.
 func (s *Sim) CutStreams() {
 	s.mu.Lock()

@@ -15,6 +15,7 @@ import (
 // Sim is an engine in memory, with Docker's semantics.
 type Sim struct {
 	mu         sync.Mutex
+	id         string
 	containers map[string]*simContainer // by id
 	names      map[string]*simContainer
 	hostPorts  map[hostPort]*simContainer
@@ -53,6 +54,7 @@ var _ engine.Engine = (*Sim)(nil)
 // NewSim returns an engine that has these images of the test game.
 func NewSim(images ...string) *Sim {
 	s := &Sim{
+		id:         "sim",
 		containers: map[string]*simContainer{}, names: map[string]*simContainer{}, hostPorts: map[hostPort]*simContainer{},
 		images: map[string]bool{}, registry: map[string]bool{}, networks: map[string]bool{}, picked: 32767,
 		streams: map[*stream]bool{}, calls: map[string]int{},
@@ -76,7 +78,9 @@ func (s *Sim) Info(ctx context.Context) (engine.Info, error) {
 	if err != nil {
 		return engine.Info{}, err
 	}
-	return engine.Info{ID: "sim", Name: "sim", Version: "1.0.0"}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return engine.Info{ID: s.id, Name: "sim", Version: "1.0.0"}, nil
 }
 
 // List returns what a list tells: no more than the state.

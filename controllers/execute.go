@@ -56,7 +56,7 @@ func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next pla
 }
 
 func (r *GameRuntimeReconciler) pull(ctx context.Context, game engine.GameID, a plan.PullImage) error {
-	if err := r.engine.PullImage(ctx, a.Ref); err != nil {
+	if err := r.engine.PullImage(ctx, a.Ref, nil); err != nil {
 		return err
 	}
 	r.pulled.Store(game, a.Ref)

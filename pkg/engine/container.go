@@ -33,9 +33,13 @@ type Container struct {
 	State      State
 	// Image is the reference the container was created with, ImageID the
 	// engine's id of the image it runs.
-	Image     string
-	ImageID   string
-	CreatedAt time.Time
+	Image   string
+	ImageID string
+	// RepoDigest is that image as its registry names it: name@sha256:…; empty
+	// if it never was in one. An engine tells it of images only: a picture of
+	// both completes it.
+	RepoDigest string
+	CreatedAt  time.Time
 	// StartedAt is zero if it never started.
 	StartedAt time.Time
 	// Exit is set once the container ended, or failed to start.
@@ -110,6 +114,19 @@ type Image struct {
 	Args       []string
 	Env        []string
 	WorkingDir string
+	// Tags are the names that it has now, as the engine writes them.
+	Tags []string
+	// RepoDigests are its names in the registries it came from or went to:
+	// name@sha256:…. It keeps them when a tag moves on to another image.
+	RepoDigests []string
+}
+
+// PullProgress is how far a pull is. Total grows while the engine learns of the
+// image's layers; both are 0 before it knows any.
+type PullProgress struct {
+	// Done and Total are bytes, as they travel.
+	Done  int64
+	Total int64
 }
 
 // ContainerSpec is everything a container is created from. What is not here

@@ -25,6 +25,9 @@ type Reader interface {
 	Inspect(ctx context.Context, idOrName string) (Container, error)
 	// InspectImage returns a local image, or NotFound.
 	InspectImage(ctx context.Context, ref string) (Image, error)
+	// Images returns every local image that a container can be made from. It is
+	// one call. Their User is missing; InspectImage has it.
+	Images(ctx context.Context) ([]Image, error)
 	// Events calls handle for each event of the installation's containers
 	// until the stream or the context ends, and returns why. With a non-zero
 	// since, events from then on are replayed as far as the engine remembers
@@ -39,8 +42,11 @@ type Engine interface {
 	Reader
 	// EnsureNetwork makes the installation's network if it is missing.
 	EnsureNetwork(ctx context.Context, name, installation string) error
-	// PullImage fetches an image. A failure inside the progress stream is a failure.
-	PullImage(ctx context.Context, ref string) error
+	// PullImage fetches an image from its registry, with the credentials that the
+	// engine's adapter has for it by then. A failure inside the progress stream is
+	// a failure. progress, if it is not nil, is called at every sign of life, one
+	// call at a time; it must not block.
+	PullImage(ctx context.Context, ref string, progress func(PullProgress)) error
 	// Create makes a container, stopped, and returns its id. A name in use
 	// is NameConflict, a missing image NotFound; a missing network is for
 	// Start to find.

@@ -18,6 +18,7 @@ type fakeReader struct {
 	down       bool
 	listFails  bool
 	containers map[string]engine.Container
+	images     []engine.Image
 	// hold makes an inspect of a container, or the list, once it has its answer,
 	// wait for the channel to close or for the caller to give up.
 	hold   map[string]chan struct{}
@@ -74,6 +75,12 @@ func (f *fakeReader) list() (all []engine.Container, err error) {
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+func (f *fakeReader) Images(context.Context) ([]engine.Image, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.images, nil
 }
 
 func (f *fakeReader) Inspect(ctx context.Context, id string) (engine.Container, error) {

@@ -22,6 +22,10 @@ type Options struct {
 	// Host is its address, such as unix:///var/run/docker.sock; empty is
 	// DOCKER_HOST, or the local socket.
 	Host string
+	// RegistryConfig is a file in the form of Docker's config.json with the
+	// credentials of registries. Empty is the docker command's own, if there is
+	// one. It is read anew for each pull.
+	RegistryConfig string
 }
 
 // Client is a Docker engine. The API version is agreed on with the first call,
@@ -30,6 +34,8 @@ type Client struct {
 	sdk *client.Client
 	// booted is when the engine's host started; zero if that is not ours.
 	booted time.Time
+	// registryConfig is Options.RegistryConfig.
+	registryConfig string
 	// networks is held by the one call that makes a network.
 	networks *semaphore.Weighted
 }
@@ -46,7 +52,9 @@ func New(options Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Docker client: %w", err)
 	}
-	return &Client{sdk: sdk, booted: bootedAt(sdk.DaemonHost()), networks: semaphore.NewWeighted(1)}, nil
+	return &Client{
+		sdk: sdk, booted: bootedAt(sdk.DaemonHost()), registryConfig: options.RegistryConfig, networks: semaphore.NewWeighted(1),
+	}, nil
 }
 
 // Close lets the connections go.

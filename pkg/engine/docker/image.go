@@ -2,10 +2,8 @@ package docker
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"slices"
+	"strings"
 
 	"github.com/docker/docker/api/types/image"
 
@@ -18,7 +16,7 @@ func (c *Client) InspectImage(ctx context.Context, ref string) (engine.Image, er
 	if err != nil {
 		return engine.Image{}, classify("inspect image "+ref, err)
 	}
-	local := engine.Image{ID: found.ID}
+	local := engine.Image{ID: found.ID, Tags: named(found.RepoTags), RepoDigests: named(found.RepoDigests)}
 	if config := found.Config; config != nil {
 		slices.Sort(config.Env)
 		local.User, local.Entrypoint, local.Args = config.User, config.Entrypoint, config.Cmd
@@ -27,37 +25,24 @@ func (c *Client) InspectImage(ctx context.Context, ref string) (engine.Image, er
 	return local, nil
 }
 
-// PullImage reads the progress stream to its end: that is where the engine
-// reports most of what goes wrong.
-func (c *Client) PullImage(ctx context.Context, ref string) error {
-	op := "pull image " + ref
-	stream, err := c.sdk.ImagePull(ctx, ref, image.PullOptions{})
+// Images is one call. An image that lost its last tag is among them.
+func (c *Client) Images(ctx context.Context) ([]engine.Image, error) {
+	summaries, err := c.sdk.ImageList(ctx, image.ListOptions{})
 	if err != nil {
-		return pullFailure(op, err)
+		return nil, classify("list images", err)
 	}
-	defer stream.Close()
-	for decoder := json.NewDecoder(stream); ; {
-		var progress struct {
-			Error string `json:"error"`
-		}
-		switch err := decoder.Decode(&progress); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return pullFailure(op, err)
-		case progress.Error != "":
-			return pullFailure(op, errors.New(progress.Error))
-		}
+	images := make([]engine.Image, 0, len(summaries))
+	for _, s := range summaries {
+		images = append(images, engine.Image{ID: s.ID, Tags: named(s.RepoTags), RepoDigests: named(s.RepoDigests)})
 	}
+	return images, nil
 }
 
-// pullFailure tells the engine that is away from the registry that refuses.
-func pullFailure(op string, err error) error {
-	failure := classify(op, err)
-	switch failure.Kind {
-	case engine.Unreachable, engine.Timeout:
-	default:
-		failure.Kind = engine.PullFailed
+// named drops the placeholder that engines before API 1.43 list for no name.
+func named(names []string) []string {
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "<none>") })
+	if len(names) == 0 {
+		return nil
 	}
-	return failure
+	return names
 }

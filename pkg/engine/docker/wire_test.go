@@ -58,7 +58,7 @@ func TestPullReadsTheStreamToItsEnd(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			err := answer(t, c.handle).PullImage(t.Context(), "galaxy/chess:1.0.0")
+			err := answer(t, c.handle).PullImage(t.Context(), "galaxy/chess:1.0.0", nil)
 			require.Equal(t, c.kind, engine.KindOf(err), "%v", err)
 			if c.text != "" {
 				require.ErrorContains(t, err, c.text)

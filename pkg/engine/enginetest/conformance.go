@@ -22,6 +22,9 @@ type Fixture struct {
 	// Image is the test game's, built from testdata/game: entrypoint GamePath,
 	// user GameUser.
 	Image string
+	// Published is an image of 64 KiB or more that is not on the engine, and can
+	// be pulled.
+	Published string
 	// Listens tells if the game of a running container listens by now.
 	Listens func(engine.Container) bool
 }
@@ -38,7 +41,8 @@ func Conformance(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"what it was made from is shown", testMade},
 		{"a name in use is a conflict", testNameConflict},
 		{"what cannot be made is refused", testRefusals},
-		{"images are looked up and pulled", testImages},
+		{"images are looked up", testImages},
+		{"an image is pulled", testPull},
 		{"another installation is invisible", testIsolation},
 		{"start runs, again and again", testStart},
 		{"stop sends its signal", testStop},

@@ -1,6 +1,8 @@
 package enginetest
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,11 +89,47 @@ func testImages(t *testing.T, f Fixture) {
 	require.Equal(t, []string{GamePath}, image.Entrypoint)
 	require.Empty(t, image.Args)
 	require.Empty(t, image.WorkingDir)
+	require.Contains(t, image.Tags, f.Image)
+	require.Empty(t, image.RepoDigests, "it never was in a registry")
 	require.Equal(t, image.ID, f.inspect(t, f.create(t, f.spec("chess"))).ImageID)
+
+	listed := engine.Image{ID: image.ID, Tags: image.Tags, RepoDigests: image.RepoDigests}
+	require.Contains(t, f.images(t), listed, "a list tells the names")
 
 	_, err = f.Engine.InspectImage(within(t, patience), nowhere)
 	requireKind(t, engine.NotFound, err)
-	requireKind(t, engine.PullFailed, f.Engine.PullImage(within(t, patience), nowhere))
+}
+
+func testPull(t *testing.T, f Fixture) {
+	requireKind(t, engine.PullFailed, f.Engine.PullImage(within(t, patience), nowhere, nil))
+
+	var told []engine.PullProgress
+	hear := func(p engine.PullProgress) { told = append(told, p) }
+	require.NoError(t, f.Engine.PullImage(within(t, patience), f.Published, hear))
+	last := told[len(told)-1]
+	require.Equal(t, last.Total, last.Done)
+	require.GreaterOrEqual(t, last.Done, int64(64<<10))
+	for _, p := range told {
+		require.LessOrEqual(t, p.Done, p.Total)
+	}
+
+	image, err := f.Engine.InspectImage(within(t, patience), f.Published)
+	require.NoError(t, err)
+	require.Contains(t, image.Tags, f.Published)
+	require.Len(t, image.RepoDigests, 1)
+	name, _, _ := strings.Cut(f.Published, ":1.0.0")
+	require.Regexp(t, "^"+regexp.QuoteMeta(name)+"@sha256:[0-9a-f]{64}$", image.RepoDigests[0])
+	listed := engine.Image{ID: image.ID, Tags: image.Tags, RepoDigests: image.RepoDigests}
+	require.Contains(t, f.images(t), listed)
+
+	require.NoError(t, f.Engine.PullImage(within(t, patience), f.Published, nil), "what is there is pulled again")
+}
+
+func (f Fixture) images(t *testing.T) []engine.Image {
+	t.Helper()
+	images, err := f.Engine.Images(within(t, patience))
+	require.NoError(t, err)
+	return images
 }
 
 func testIsolation(t *testing.T, f Fixture) {

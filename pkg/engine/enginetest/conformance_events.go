@@ -136,11 +136,12 @@ func verbs(f Fixture, e engine.Engine, id string) map[string]func(context.Contex
 		"List":         func(ctx context.Context) error { _, err := e.List(ctx, f.Installation); return err },
 		"Inspect":      func(ctx context.Context) error { _, err := e.Inspect(ctx, id); return err },
 		"InspectImage": func(ctx context.Context) error { _, err := e.InspectImage(ctx, f.Image); return err },
+		"Images":       func(ctx context.Context) error { _, err := e.Images(ctx); return err },
 		"Events": func(ctx context.Context) error {
 			return e.Events(ctx, f.Installation, time.Time{}, func() {}, func(engine.Event) {})
 		},
 		"EnsureNetwork": func(ctx context.Context) error { return e.EnsureNetwork(ctx, f.network(), f.Installation) },
-		"PullImage":     func(ctx context.Context) error { return e.PullImage(ctx, nowhere) },
+		"PullImage":     func(ctx context.Context) error { return e.PullImage(ctx, nowhere, nil) },
 		"Create":        func(ctx context.Context) error { _, err := e.Create(ctx, f.spec("late")); return err },
 		"Start":         func(ctx context.Context) error { return e.Start(ctx, id) },
 		"Stop":          func(ctx context.Context) error { return e.Stop(ctx, id, "SIGTERM", grace) },

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,9 +20,11 @@ type Sim struct {
 	containers map[string]*simContainer // by id
 	names      map[string]*simContainer
 	hostPorts  map[hostPort]*simContainer
-	images     map[string]bool // on the engine
-	registry   map[string]bool // where they can be pulled from
+	images     map[string]engine.Image // on the engine, by the tag that names it now
+	untagged   []engine.Image          // whose tag moved on
+	registry   map[string]int          // how often each tag was published
 	networks   map[string]bool
+	built      int // images by hand
 	created    int // ids, ports and addresses are never used twice
 	picked     int32
 	addresses  int
@@ -56,20 +59,21 @@ func NewSim(images ...string) *Sim {
 	s := &Sim{
 		id:         "sim",
 		containers: map[string]*simContainer{}, names: map[string]*simContainer{}, hostPorts: map[hostPort]*simContainer{},
-		images: map[string]bool{}, registry: map[string]bool{}, networks: map[string]bool{}, picked: 32767,
+		images: map[string]engine.Image{}, registry: map[string]int{}, networks: map[string]bool{}, picked: 32767,
 		streams: map[*stream]bool{}, calls: map[string]int{},
 	}
 	for _, ref := range images {
-		s.images[ref] = true
+		s.images[ref] = gameImage(ref, 0)
 	}
 	return s
 }
 
-// Publish puts an image of the test game where it can be pulled from.
+// Publish puts an image of the test game where it can be pulled from. A tag that
+// is published again names another image from then on.
 func (s *Sim) Publish(ref string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.registry[ref] = true
+	s.registry[ref]++
 }
 
 // Info tells who the engine is.
@@ -118,13 +122,28 @@ func (s *Sim) Inspect(ctx context.Context, idOrName string) (found engine.Contai
 // InspectImage returns an image that is on the engine.
 func (s *Sim) InspectImage(ctx context.Context, ref string) (found engine.Image, err error) {
 	err = s.call(ctx, "InspectImage", ref, func() *engine.Error {
-		if !s.images[ref] {
+		var there bool
+		if found, there = s.images[ref]; !there {
 			return failure(engine.NotFound, "no such image: %s", ref)
 		}
-		found = engine.Image{ID: imageID(ref), User: GameUser, Entrypoint: []string{GamePath}}
 		return nil
 	})
 	return found, err
+}
+
+// Images returns every image, in no order.
+func (s *Sim) Images(ctx context.Context) (all []engine.Image, err error) {
+	err = s.call(ctx, "Images", "", func() *engine.Error {
+		all = append([]engine.Image{}, s.untagged...)
+		for _, image := range s.images {
+			all = append(all, image)
+		}
+		for i, image := range all {
+			all[i] = engine.Image{ID: image.ID, Tags: image.Tags, RepoDigests: image.RepoDigests}
+		}
+		return nil
+	})
+	return all, err
 }
 
 // EnsureNetwork makes a network if it is missing.
@@ -135,15 +154,41 @@ func (s *Sim) EnsureNetwork(ctx context.Context, name, _ string) error {
 	})
 }
 
-// PullImage fetches what Publish put there.
-func (s *Sim) PullImage(ctx context.Context, ref string) error {
+// imageSize is what a pull of an image moves, in bytes.
+const imageSize = 1 << 20
+
+// PullImage fetches what Publish put there last.
+func (s *Sim) PullImage(ctx context.Context, ref string, progress func(engine.PullProgress)) error {
 	return s.call(ctx, "PullImage", ref, func() *engine.Error {
-		if !s.registry[ref] {
+		published := s.registry[ref]
+		if published == 0 {
 			return failure(engine.PullFailed, "manifest for %s not found", ref)
 		}
-		s.images[ref] = true
+		if progress != nil {
+			progress(engine.PullProgress{Total: imageSize})
+			progress(engine.PullProgress{Done: imageSize, Total: imageSize})
+		}
+		image := gameImage(ref, published)
+		image.RepoDigests = []string{repoDigest(ref, published)}
+		s.tag(ref, image)
 		return nil
 	})
+}
+
+// TagByHand lets a tag name an image that was built here.
+func (s *Sim) TagByHand(ref string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.built++
+	s.tag(ref, gameImage(ref, -s.built))
+}
+
+func (s *Sim) tag(ref string, image engine.Image) {
+	if before, there := s.images[ref]; there && before.ID != image.ID {
+		before.Tags = nil
+		s.untagged = append(s.untagged, before)
+	}
+	s.images[ref] = image
 }
 
 // Create makes a container.
@@ -154,7 +199,7 @@ func (s *Sim) Create(ctx context.Context, spec engine.ContainerSpec) (id string,
 		}
 		s.created++
 		c := &simContainer{spec: spec, Container: engine.Container{
-			ID: fmt.Sprintf("%064x", s.created), Name: spec.Name, State: engine.StateCreated, Image: spec.Image, ImageID: imageID(spec.Image),
+			ID: fmt.Sprintf("%064x", s.created), Name: spec.Name, State: engine.StateCreated, Image: spec.Image, ImageID: s.images[spec.Image].ID,
 			Installation: spec.Labels[v1alpha1.LabelInstallation], UID: spec.Labels[v1alpha1.LabelUID], SpecHash: spec.Labels[v1alpha1.LabelSpecHash],
 			Game:      engine.GameID{Namespace: spec.Labels[v1alpha1.LabelNamespace], Name: spec.Labels[v1alpha1.LabelGame]},
 			CreatedAt: now(), Resources: spec.Resources, Made: made(spec), Inspected: true,
@@ -178,7 +223,7 @@ func (s *Sim) refuse(spec engine.ContainerSpec) *engine.Error {
 		return failure(engine.Invalid, "a container needs a name, an image and a network")
 	case spec.Resources.MemoryBytes > 0 && spec.Resources.MemoryBytes < leastMemory:
 		return failure(engine.Invalid, "a container needs 6 MiB of memory or more")
-	case !s.images[spec.Image]:
+	case s.images[spec.Image].ID == "":
 		return failure(engine.NotFound, "no such image: %s", spec.Image)
 	}
 	if holder := s.names[spec.Name]; holder != nil {
@@ -243,7 +288,20 @@ func (s *Sim) find(idOrName string) (*simContainer, *engine.Error) {
 	return nil, failure(engine.NotFound, "no such container: %s", idOrName)
 }
 
-func imageID(ref string) string { return "sha256:" + ref }
+// gameImage is the test game's, as a tag named it at its nth publication.
+func gameImage(ref string, published int) engine.Image {
+	return engine.Image{
+		ID: fmt.Sprintf("sha256:%s#%d", ref, published), Tags: []string{ref}, User: GameUser, Entrypoint: []string{GamePath},
+	}
+}
+
+func repoDigest(ref string, published int) string {
+	name := ref
+	if at := strings.LastIndex(ref, ":"); at > strings.LastIndex(ref, "/") {
+		name = ref[:at]
+	}
+	return fmt.Sprintf("%s@sha256:%064x", name, published)
+}
 
 // now is wall-clock time alone: an engine's times come over a wire.
 func now() time.Time { return time.Now().UTC().Round(0) }

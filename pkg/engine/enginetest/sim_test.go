@@ -13,25 +13,44 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const testImage = "galaxy/game:1.0.0"
+const (
+	testImage   = "galaxy/game:1.0.0"
+	remoteImage = "registry.example:5000/galaxy/game:1.0.0"
+)
 
 func newSimFixture(*testing.T) Fixture {
 	away := NewSim()
 	away.SetDown(true)
-	return Fixture{Engine: NewSim(testImage), Away: away, Installation: "ours", Image: testImage, Listens: func(engine.Container) bool { return true }}
+	s := NewSim(testImage)
+	s.Publish(remoteImage)
+	return Fixture{
+		Engine: s, Away: away, Installation: "ours", Image: testImage, Published: remoteImage,
+		Listens: func(engine.Container) bool { return true },
+	}
 }
 
 func TestSimConformance(t *testing.T) {
 	Conformance(t, newSimFixture)
 }
 
-func TestSimPullsWhatWasPublished(t *testing.T) {
+// A tag names what was published or built last, and its old image stays.
+func TestSimMovesTags(t *testing.T) {
 	s := NewSim()
-	requireKind(t, engine.PullFailed, s.PullImage(t.Context(), testImage))
-	s.Publish(testImage)
-	require.NoError(t, s.PullImage(t.Context(), testImage))
-	_, err := s.InspectImage(t.Context(), testImage)
+	requireKind(t, engine.PullFailed, s.PullImage(t.Context(), testImage, nil))
+	ids := map[string]bool{}
+	for _, move := range []func(string){s.Publish, s.Publish, s.TagByHand} {
+		move(testImage)
+		if len(ids) < 2 {
+			require.NoError(t, s.PullImage(t.Context(), testImage, nil))
+		}
+		image, err := s.InspectImage(t.Context(), testImage)
+		require.NoError(t, err)
+		ids[image.ID] = true
+	}
+	require.Len(t, ids, 3)
+	images, err := s.Images(t.Context())
 	require.NoError(t, err)
+	require.Len(t, images, 3)
 }
 
 func TestSimFaults(t *testing.T) {

@@ -25,7 +25,7 @@ run: provision build ## Run the manager here with the sample games, until Ctrl-C
 
 # -count=1: the engine and the database are no part of what the cache compares.
 .PHONY: test
-test: provision image ## Unit, store and integration tests, on a real Docker engine and PostgreSQL
+test: provision registry image ## Unit, store and integration tests, on a real Docker engine and PostgreSQL
 	go vet -tags integration ./...
 	CGO_ENABLED=1 go test -count=1 -race -tags integration $(RACE)
 	go test -count=1 $(PLAIN)
@@ -34,6 +34,10 @@ test: provision image ## Unit, store and integration tests, on a real Docker eng
 .PHONY: provision
 provision:
 	@hack/provision.sh
+
+.PHONY: registry
+registry:
+	@hack/registry.sh
 
 .PHONY: build
 build: ## Build the manager into bin/

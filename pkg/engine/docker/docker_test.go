@@ -19,11 +19,24 @@ import (
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 	"galaxy.io/runtime-manager/pkg/engine/enginetest"
+	"galaxy.io/runtime-manager/pkg/engine/enginetest/registrytest"
 )
 
 func TestConformance(t *testing.T) {
 	game := buildGame(t)
-	enginetest.Conformance(t, func(t *testing.T) enginetest.Fixture { return newFixture(t, game) })
+	registry := registrytest.Start(t)
+	var published string
+	t.Run("publish", func(t *testing.T) { // and keep nothing of it here
+		published = registry.Push(buildGame(t), "galaxy/game:1.0.0")
+	})
+	login := filepath.Join(t.TempDir(), "config.json")
+	registry.Login(login, registrytest.Password)
+	enginetest.Conformance(t, func(t *testing.T) enginetest.Fixture {
+		f := newFixture(t, game)
+		f.Published = published
+		f.Engine.(*Client).registryConfig = login
+		return f
+	})
 }
 
 // What no specification can undo, as the engine took it.

@@ -74,7 +74,8 @@ func sweep(t *testing.T, c *Client, installation string) {
 	}
 }
 
-// buildGame makes the test game's image from nothing: no registry, no base.
+// buildGame makes the test game's image from nothing: no registry, no base. No
+// two have a layer in common.
 func buildGame(t *testing.T) (ref string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "game")
@@ -87,7 +88,7 @@ func buildGame(t *testing.T) (ref string) {
 
 	var root bytes.Buffer
 	archive := tar.NewWriter(&root)
-	require.NoError(t, archive.WriteHeader(&tar.Header{Name: enginetest.GamePath, Mode: 0o755, Size: int64(len(binary))}))
+	require.NoError(t, archive.WriteHeader(&tar.Header{Name: enginetest.GamePath, Mode: 0o755, Size: int64(len(binary)), ModTime: time.Now(), Format: tar.FormatPAX}))
 	_, err = archive.Write(binary)
 	require.NoError(t, err)
 	require.NoError(t, archive.Close())

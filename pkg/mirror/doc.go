@@ -25,6 +25,11 @@
 // Signals. A kill event says who ended a container by hand. It is kept beside
 // the picture, as evidence: it sets no fact and costs no inspect.
 //
+// Images. A list of the images comes with each list of the containers, and one
+// image that somebody looks up is kept: so it is known what a container's image
+// is called in its registry, and which image a reference names by now, at no call
+// of its own.
+//
 // Order. Questions are numbered, and an answer changes nothing that the answer
 // to a later question told: neither the facts of a container nor that it is
 // gone.

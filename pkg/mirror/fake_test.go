@@ -3,14 +3,18 @@ package mirror
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// theList stands for the list among the containers that a test holds.
-const theList = "list"
+// theList and theImages stand for the lists among the containers that a test holds.
+const (
+	theList   = "list"
+	theImages = "images"
+)
 
 // fakeReader is an engine of which a test controls every answer.
 type fakeReader struct {
@@ -77,10 +81,11 @@ func (f *fakeReader) list() (all []engine.Container, err error) {
 	return all, nil
 }
 
-func (f *fakeReader) Images(context.Context) ([]engine.Image, error) {
+func (f *fakeReader) Images(ctx context.Context) ([]engine.Image, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.images, nil
+	images := f.images
+	f.mu.Unlock()
+	return images, f.wait(ctx, theImages)
 }
 
 func (f *fakeReader) Inspect(ctx context.Context, id string) (engine.Container, error) {
@@ -122,8 +127,21 @@ func (f *fakeReader) wait(ctx context.Context, what string) error {
 	}
 }
 
-func (f *fakeReader) InspectImage(context.Context, string) (engine.Image, error) {
-	return engine.Image{}, errAway
+func (f *fakeReader) InspectImage(_ context.Context, ref string) (engine.Image, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, image := range f.images {
+		if slices.Contains(image.Tags, ref) {
+			return image, nil
+		}
+	}
+	return engine.Image{}, &engine.Error{Op: "inspect image", Kind: engine.NotFound, Err: errors.New("no such image")}
+}
+
+func (f *fakeReader) setImages(images ...engine.Image) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.images = images
 }
 
 func (f *fakeReader) Events(ctx context.Context, _ string, since time.Time, subscribed func(), handle func(engine.Event)) error {

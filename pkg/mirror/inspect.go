@@ -94,11 +94,13 @@ func (m *Mirror) list(ctx context.Context, newStream bool) error {
 		}
 	}
 	if !m.hasSeen() {
+		m.listImages(ctx)
 		return m.firstSight(ctx, doubtful)
 	}
 	for _, id := range doubtful {
 		m.wonder(id)
 	}
+	m.listImages(ctx)
 	return nil
 }
 

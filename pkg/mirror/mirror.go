@@ -88,6 +88,7 @@ type Mirror struct {
 
 	mu        sync.Mutex
 	picture   picture
+	images    images
 	fleet     engine.Fleet
 	seen      bool
 	listedAt  time.Time
@@ -106,7 +107,7 @@ type Mirror struct {
 func New(options Options) *Mirror {
 	options = options.withDefaults()
 	return &Mirror{
-		options: options, metrics: newMetrics(), picture: newPicture(), announced: map[string]uint64{},
+		options: options, metrics: newMetrics(), picture: newPicture(), images: newImages(), announced: map[string]uint64{},
 		unresponsive: map[string]bool{}, signals: map[string]sent{}, relist: make(chan struct{}, 1),
 		inspecting: make(chan struct{}, options.Inspectors), refreshing: make(chan struct{}, options.Refreshes),
 	}
@@ -121,6 +122,7 @@ func (m *Mirror) View(game engine.GameID) engine.View {
 	for _, e := range m.picture.of(game) {
 		c := e.container
 		c.Unresponsive, c.Signal = m.unresponsive[c.ID], m.signalLocked(&c)
+		c.RepoDigest = m.images.digest(c)
 		view.Containers = append(view.Containers, c)
 		if e.at.After(view.At) {
 			view.At = e.at

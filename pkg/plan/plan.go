@@ -72,6 +72,16 @@ type Work struct {
 	Action   Action
 	Since    time.Time
 	Deadline time.Time
+	// Queued says that it has not begun: it waits for its turn.
+	Queued bool
+}
+
+// String says what goes on.
+func (w Work) String() string {
+	if w.Queued {
+		return "wait for a turn to " + w.Action.String()
+	}
+	return w.Action.String()
 }
 
 // Outcome is how an action ended.
@@ -387,7 +397,7 @@ func holdBack(in Input, next Action) *Wait {
 		return wait
 	}
 	if in.InHand != nil && sameWork(in.InHand.Action, next) {
-		return &Wait{Reason: doing(in.InHand.Action), Message: in.InHand.Action.String(), Deadline: in.InHand.Deadline}
+		return &Wait{Reason: doing(in.InHand.Action), Message: in.InHand.String(), Deadline: in.InHand.Deadline}
 	}
 	if failed := failure(in); failed != nil && failed.NextTry != nil && failed.NextTry.After(in.Now) {
 		return &Wait{Reason: failed.Reason, Message: failed.Message, Until: failed.NextTry.Time}

@@ -309,6 +309,26 @@ func TestWorkInHandKeepsCountOfFailures(t *testing.T) {
 	require.Equal(t, int32(2), s.in.Record.Status.Pending.Failures)
 }
 
+func TestQueuedPullSaysSo(t *testing.T) {
+	s := absentImage(newScene())
+	s.in.InHand = &Work{Action: PullImage{Ref: "galaxy/chess:1.0.0"}, Queued: true}
+	s.reported()
+	require.Equal(t, v1alpha1.ReasonPulling, s.in.Record.Status.Pending.Reason)
+	require.Equal(t, "wait for a turn to pull image galaxy/chess:1.0.0", s.in.Record.Status.Pending.Message)
+}
+
+func TestRepoDigestIsRecordedAndKept(t *testing.T) {
+	named := func(digest string) func(*engine.Container) {
+		return func(c *engine.Container) { c.RepoDigest = digest }
+	}
+	s := newScene().container("c1", engine.StateRunning, named("galaxy/chess@sha256:1")).reported()
+	require.Equal(t, "galaxy/chess@sha256:1", s.in.Record.Status.Container.RepoDigest)
+	s.gone().container("c1", engine.StateRunning).reported()
+	require.Equal(t, "galaxy/chess@sha256:1", s.in.Record.Status.Container.RepoDigest, "of the same container it cannot change")
+	s.gone().container("c2", engine.StateRunning).reported()
+	require.Empty(t, s.in.Record.Status.Container.RepoDigest)
+}
+
 func TestPullOfAnotherImageDoesNotHoldBack(t *testing.T) {
 	s := absentImage(newScene())
 	s.in.InHand = &Work{Action: PullImage{Ref: "galaxy/typo:1.0.0"}}

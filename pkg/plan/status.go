@@ -64,7 +64,7 @@ func containerStatus(in Input) *v1alpha1.ContainerStatus {
 	}
 	same := recorded != nil && recorded.ID == c.ID
 	status := &v1alpha1.ContainerStatus{
-		ID: c.ID, Name: c.Name, Image: c.Image, ImageDigest: c.ImageID,
+		ID: c.ID, Name: c.Name, Image: c.Image, ImageDigest: c.ImageID, RepoDigest: c.RepoDigest,
 		State: v1alpha1.ContainerStopped, StartedAt: microTime(c.StartedAt), Engine: in.Fleet.Info.Name,
 		SpecHash: ShortHash(c.SpecHash),
 	}
@@ -72,6 +72,9 @@ func containerStatus(in Input) *v1alpha1.ContainerStatus {
 		status.State = v1alpha1.ContainerRunning
 		status.Endpoint = Endpoint(in.Record)
 		status.HostPorts = hostPorts(in.Record, c)
+	}
+	if same && status.RepoDigest == "" {
+		status.RepoDigest = recorded.RepoDigest // the engine may not have told of its images yet
 	}
 	if same && !legal(recorded.State, status.State) {
 		return recorded

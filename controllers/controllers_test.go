@@ -65,7 +65,6 @@ func newWorld(t *testing.T) *world {
 		prober:   probe.New(probe.Options{Log: logr.Discard()}),
 		recorder: events.NewFakeRecorder(1000),
 		states:   states{root: root},
-		work:     newWorkshop(w.clock, func(g engine.GameID) { w.woken <- g }),
 		brake: newBrake(brakeOptions{
 			records: records, clock: clock.RealClock{}, log: logr.Discard(), share: 0.2, min: 3, pace: time.Millisecond,
 			wake: func(games ...engine.GameID) {
@@ -79,6 +78,8 @@ func newWorld(t *testing.T) *world {
 		Reader: w.sim, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,
 	})
 	w.brake.mirror = w.mirror
+	wake := func(g engine.GameID) { w.woken <- g }
+	w.work = newWorkshop(w.clock, wake, newPulls(w.clock, w.pull, wake, w.tellPulling))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
 	go func() { ended <- w.mirror.Run(ctx) }()
@@ -391,7 +392,7 @@ func TestStateDirectoriesAreOneGameDeep(t *testing.T) {
 
 func TestWorkshop(t *testing.T) {
 	woken := make(chan engine.GameID, 10)
-	w := newWorkshop(testclock.NewFakeClock(time.Now()), func(g engine.GameID) { woken <- g })
+	w := newWorkshop(testclock.NewFakeClock(time.Now()), func(g engine.GameID) { woken <- g }, newPulls(nil, nil, nil, nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Start(ctx) }()

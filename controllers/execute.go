@@ -6,6 +6,10 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 	"galaxy.io/runtime-manager/pkg/plan"
 )
@@ -15,7 +19,8 @@ import (
 const (
 	inspectTimeout = 10 * time.Second
 	changeTimeout  = time.Minute
-	pullTimeout    = 15 * time.Minute
+	// pullTimeout is how long a game waits for its image, its turn included.
+	pullTimeout = 15 * time.Minute
 	// stopMargin is what a stop may take beyond its grace period.
 	stopMargin = 30 * time.Second
 )
@@ -29,7 +34,8 @@ func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next pla
 	case nil, plan.Wait:
 		return false, nil
 	case plan.PullImage:
-		r.work.begin(game, a, pullTimeout, func(ctx context.Context) error { return r.pull(ctx, game, a) })
+		fresh := in.Record.Spec.ImagePullPolicy == v1alpha1.PullAlways
+		r.work.begin(game, a, pullTimeout, func(ctx context.Context) error { return r.work.pulls.wait(ctx, game, a.Ref, fresh) })
 		return true, nil
 	case plan.StopContainer:
 		r.work.begin(game, a, a.Grace+stopMargin, func(ctx context.Context) error { return r.stop(ctx, a) })
@@ -55,12 +61,30 @@ func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next pla
 	return true, &plan.Outcome{Action: next, Err: do(ctx)}
 }
 
-func (r *GameRuntimeReconciler) pull(ctx context.Context, game engine.GameID, a plan.PullImage) error {
-	if err := r.engine.PullImage(ctx, a.Ref, nil); err != nil {
+// pull fetches an image for all the games that wait for it, and brings it into
+// the picture.
+func (r *GameRuntimeReconciler) pull(ctx context.Context, ref string, progress func(engine.PullProgress)) error {
+	if err := r.engine.PullImage(ctx, ref, progress); err != nil {
 		return err
 	}
-	r.pulled.Store(game, a.Ref)
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	_, _ = r.mirror.LookUpImage(ctx, ref) // or the next list tells
 	return nil
+}
+
+// tellPulling tells games how far the pull of their image is. Events of one
+// reason and action are one series, of which only the first is kept in full:
+// so the action says how far, too.
+func (r *GameRuntimeReconciler) tellPulling(games []engine.GameID, progress engine.PullProgress) {
+	for _, game := range games {
+		record := &v1alpha1.GameRuntime{}
+		if err := r.client.Get(context.Background(), types.NamespacedName(game), record); err != nil {
+			continue // the cache knows it no more
+		}
+		r.recorder.Eventf(record, nil, corev1.EventTypeNormal, v1alpha1.ReasonPulling,
+			fmt.Sprintf("Pulled%dPercent", 10*tenths(progress)), "pulled %s", progress)
+	}
 }
 
 // create makes the container. A name in use and a call whose answer never came

@@ -96,7 +96,7 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 // pass is one round: at most one action, then one report. It returns what is
 // left to do.
 func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameRuntime) (plan.Plan, error) {
-	last := r.work.take(plan.GameOf(record))
+	last := r.take(plan.GameOf(record))
 	in := r.observe(ctx, record, last)
 	p := plan.For(in)
 	if last == nil { // what ended beside the queue is reported before anything new is begun
@@ -109,6 +109,18 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 		return p, r.release(ctx, record)
 	}
 	return p, r.report(ctx, record, plan.Status(in, p))
+}
+
+// take returns the outcome of what ended beside the queue, if anything did.
+func (r *GameRuntimeReconciler) take(game engine.GameID) *plan.Outcome {
+	last := r.work.take(game)
+	if last == nil || last.Err != nil {
+		return last
+	}
+	if pull, ok := last.Action.(plan.PullImage); ok {
+		r.pulled.Store(game, pull.Ref)
+	}
+	return last
 }
 
 // fetch reads the record from the cache, or live while the cache has not
@@ -135,7 +147,8 @@ func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.Ga
 	game := plan.GameOf(record)
 	in := plan.Input{
 		Record: record, View: r.mirror.View(game), Fleet: r.mirror.Fleet(),
-		InHand: r.work.inHand(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
+		ImageNow: r.mirror.ImageNow(record.Spec.Image),
+		InHand:   r.work.inHand(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
 	}
 	in.Brake = r.brake.over(ctx, record, in.View)
 	in.Health = r.probe(record, in.View)
@@ -164,7 +177,7 @@ func (r *GameRuntimeReconciler) image(ctx context.Context, record *v1alpha1.Game
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	ref := record.Spec.Image
-	found, err := r.engine.InspectImage(ctx, ref)
+	found, err := r.mirror.LookUpImage(ctx, ref)
 	pulled, _ := r.pulled.Load(plan.GameOf(record))
 	return plan.Image{
 		Present: engine.KindOf(err) != engine.NotFound,

@@ -58,16 +58,17 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	})
 	brake.mirror = picture
 	prober := probe.New(probe.Options{Log: log.WithName("probe"), OnChange: feeds.probeChanged})
-	work := newWorkshop(clock.RealClock{}, feeds.gameChanged)
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
-		log: log.WithName("game"), states: states{root: options.Settings.StateRoot}, work: work, brake: brake,
+		log: log.WithName("game"), states: states{root: options.Settings.StateRoot}, brake: brake,
 	}
+	reconciler.work = newWorkshop(clock.RealClock{}, feeds.gameChanged,
+		newPulls(clock.RealClock{}, reconciler.pull, feeds.gameChanged, reconciler.tellPulling))
 	for name, runnable := range map[string]manager.Runnable{
 		"mirror":   onEveryReplica{picture.Run}, // a standby's picture is warm
 		"prober":   manager.RunnableFunc(prober.Run),
-		"workshop": work,
+		"workshop": reconciler.work,
 		"brake":    brake,
 	} {
 		if err := mgr.Add(runnable); err != nil {

@@ -11,12 +11,9 @@ import (
 	"galaxy.io/runtime-manager/pkg/plan"
 )
 
-// Slow calls in flight at most, per verb: one verb that hangs cannot hold back
-// the other.
-const (
-	pullsInFlight = 8
-	stopsInFlight = 64
-)
+// stopsInFlight is how many stops go on at most. Pulls have bounds of their own:
+// one verb that hangs cannot hold back the other.
+const stopsInFlight = 64
 
 // workshop runs slow engine calls, pulls and stops, beside the queue: at most
 // one for a game, none holding a worker. The end of a call wakes its game, whose
@@ -25,7 +22,7 @@ const (
 type workshop struct {
 	clock clock.PassiveClock
 	wake  func(engine.GameID)
-	pulls chan struct{}
+	pulls *pulls
 	stops chan struct{}
 
 	mu       sync.Mutex
@@ -41,10 +38,9 @@ type job struct {
 	outcome *plan.Outcome // set once it ended
 }
 
-func newWorkshop(c clock.PassiveClock, wake func(engine.GameID)) *workshop {
+func newWorkshop(c clock.PassiveClock, wake func(engine.GameID), pulls *pulls) *workshop {
 	w := &workshop{
-		clock: c, wake: wake, jobs: map[engine.GameID]*job{},
-		pulls: make(chan struct{}, pullsInFlight), stops: make(chan struct{}, stopsInFlight),
+		clock: c, wake: wake, pulls: pulls, jobs: map[engine.GameID]*job{}, stops: make(chan struct{}, stopsInFlight),
 	}
 	w.ctx, w.stopJobs = context.WithCancel(context.Background())
 	return w
@@ -56,6 +52,7 @@ func (w *workshop) Start(ctx context.Context) error {
 	<-ctx.Done()
 	w.stopJobs()
 	w.running.Wait()
+	w.pulls.running.Wait()
 	return nil
 }
 
@@ -85,13 +82,12 @@ func (w *workshop) begin(game engine.GameID, action plan.Action, timeout time.Du
 
 // inTurn makes the call once fewer than the most of its verb are in flight.
 func (w *workshop) inTurn(ctx context.Context, action plan.Action, call func(context.Context) error) error {
-	slots := w.stops
 	if _, pull := action.(plan.PullImage); pull {
-		slots = w.pulls
+		return call(ctx)
 	}
 	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
+	case w.stops <- struct{}{}:
+		defer func() { <-w.stops }()
 		return call(ctx)
 	case <-ctx.Done():
 		return &engine.Error{Op: action.String(), Kind: engine.Timeout, Err: ctx.Err()}
@@ -104,6 +100,9 @@ func (w *workshop) inHand(game engine.GameID) *plan.Work {
 	defer w.mu.Unlock()
 	if j := w.jobs[game]; j != nil && j.outcome == nil {
 		work := j.work
+		if _, pull := work.Action.(plan.PullImage); pull {
+			work.Queued = w.pulls.queued(game)
+		}
 		return &work
 	}
 	return nil

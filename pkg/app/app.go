@@ -35,7 +35,7 @@ func New(config Config, log logr.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine, err := docker.New(docker.Options{Host: config.DockerHost})
+	engine, err := docker.New(docker.Options{Host: config.DockerHost, RegistryConfig: config.RegistryConfig})
 	if err != nil {
 		return nil, fmt.Errorf("--docker-host: %w", err)
 	}

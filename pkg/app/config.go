@@ -29,6 +29,9 @@ type Config struct {
 	// DockerHost is the engine's address; empty is what the docker command
 	// would use.
 	DockerHost string
+	// RegistryConfig is a file with the credentials of registries, in the form of
+	// Docker's config.json; empty is the docker command's own, if there is one.
+	RegistryConfig string
 	// StateRoot holds the games' state directories; empty is games in DataDir.
 	StateRoot string
 	// DriftPolicy is Enforce or Observe, for all games.
@@ -79,6 +82,7 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	store.BoolVar(&c.Migrate, "migrate", c.Migrate, "bring the tables up to date on start; false leaves that to 'runtime-manager migrate'")
 	engine := groups.FlagSet("engine")
 	engine.StringVar(&c.DockerHost, "docker-host", c.DockerHost, "address of the Docker engine, such as unix:///var/run/docker.sock; DOCKER_HOST or the local socket if empty")
+	engine.StringVar(&c.RegistryConfig, "registry-config", c.RegistryConfig, "file with the credentials of registries, in the form of Docker's config.json and read at each pull; $DOCKER_CONFIG/config.json or ~/.docker/config.json, if there is one, if empty")
 	engine.StringVar(&c.StateRoot, "state-root", c.StateRoot, "directory of the games' state directories; games in the data directory if empty")
 	reconcile := groups.FlagSet("reconcile")
 	reconcile.StringVar(&c.DriftPolicy, "drift-policy", c.DriftPolicy, "Enforce mends what differs from the records, Observe reports it and touches nothing, for all games")
@@ -127,6 +131,11 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.StateRoot, err = filepath.Abs(c.StateRoot); err != nil {
 		return c, fmt.Errorf("--state-root: %w", err)
+	}
+	if c.RegistryConfig != "" {
+		if _, err := os.Stat(c.RegistryConfig); err != nil {
+			return c, fmt.Errorf("--registry-config: %w", err)
+		}
 	}
 	if _, _, err := net.SplitHostPort(c.APIAddress); err != nil {
 		return c, fmt.Errorf("--api-address: %w", err)

@@ -476,6 +476,7 @@ func TestBadConfiguration(t *testing.T) {
 		"unwritable directory":     {func(c *Config) { c.DataDir = "/proc/nowhere" }, "--data-dir"},
 		"unreachable database":     {func(c *Config) { c.DatabaseURL = "postgres://nobody:secret@127.0.0.1:9/none" }, "127.0.0.1"},
 		"wrong docker host":        {func(c *Config) { c.DockerHost = "nonsense" }, "--docker-host"},
+		"no file of credentials":   {func(c *Config) { c.RegistryConfig = "/nowhere/config.json" }, "--registry-config"},
 		"no concurrency at all":    {func(c *Config) { c.Concurrency = 0 }, "--concurrency"},
 		"a share of more than all": {func(c *Config) { c.MassVanishShare = 1.2 }, "--mass-vanish-share"},
 		"data directory in use":    {func(c *Config) { c.DataDir = occupiedDir(t) }, "another runtime-manager"},

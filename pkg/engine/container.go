@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 )
 
@@ -127,6 +128,15 @@ type PullProgress struct {
 	// Done and Total are bytes, as they travel.
 	Done  int64
 	Total int64
+}
+
+// String tells it to people: 120 of 480 MB, or nothing yet.
+func (p PullProgress) String() string {
+	const mega = 1_000_000
+	if p.Total == 0 {
+		return "nothing yet"
+	}
+	return fmt.Sprintf("%d of %d MB", (p.Done+mega/2)/mega, (p.Total+mega/2)/mega)
 }
 
 // ContainerSpec is everything a container is created from. What is not here

@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,9 @@ type Options struct {
 	Settings plan.Settings
 	// Concurrency is how many games are worked on at once.
 	Concurrency int
+	// Resync is how often everything on the engine is listed; 0 is the mirror's
+	// own default.
+	Resync time.Duration
 	// Recreation is frozen when more than this share of the games, and more than
 	// this many, vanish together.
 	MassVanishShare float64
@@ -50,7 +54,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	})
 	picture := mirror.New(mirror.Options{
 		Reader: options.Engine, Installation: options.Settings.Installation, Log: log.WithName("mirror"),
-		OnChange: feeds.gameChanged,
+		Resync: options.Resync, OnChange: feeds.gameChanged,
 		OnFleet: func(fleet engine.Fleet) {
 			brake.engineChanged(fleet)
 			feeds.engineChanged(fleet)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	cliflag "k8s.io/component-base/cli/flag"
@@ -38,6 +39,8 @@ type Config struct {
 	DriftPolicy string
 	// Concurrency is how many games are worked on at once.
 	Concurrency int
+	// Resync is how often everything on the engine is listed.
+	Resync time.Duration
 	// MassVanishShare and MassVanishMin are the share and number of games that may
 	// vanish together without recreation being frozen.
 	MassVanishShare float64
@@ -63,6 +66,7 @@ func DefaultConfig() Config {
 		DriftPolicy:    string(v1alpha1.DriftEnforce),
 		Concurrency:    8,
 
+		Resync:          5 * time.Minute,
 		MassVanishShare: 0.2,
 		MassVanishMin:   3,
 
@@ -87,6 +91,7 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	reconcile := groups.FlagSet("reconcile")
 	reconcile.StringVar(&c.DriftPolicy, "drift-policy", c.DriftPolicy, "Enforce mends what differs from the records, Observe reports it and touches nothing, for all games")
 	reconcile.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "how many games are worked on at once")
+	reconcile.DurationVar(&c.Resync, "resync", c.Resync, "how often all containers are listed, give or take a tenth: what the engine's events did not tell is found then")
 	reconcile.Float64Var(&c.MassVanishShare, "mass-vanish-share", c.MassVanishShare, "share of the games, 0 to 1, whose containers may vanish together; if more do, none is recreated until that is cleared up; 1 turns this off")
 	reconcile.IntVar(&c.MassVanishMin, "mass-vanish-min", c.MassVanishMin, "so few containers may always vanish together")
 	telemetry := groups.FlagSet("telemetry")
@@ -153,6 +158,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Concurrency < 1 {
 		return c, fmt.Errorf("--concurrency: must be at least 1, is %d", c.Concurrency)
+	}
+	if c.Resync <= 0 {
+		return c, fmt.Errorf("--resync: must be longer than 0, is %s", c.Resync)
 	}
 	if c.MassVanishShare < 0 || c.MassVanishShare > 1 {
 		return c, fmt.Errorf("--mass-vanish-share: must be from 0 to 1, is %g", c.MassVanishShare)

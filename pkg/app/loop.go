@@ -65,7 +65,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config) error {
 	}
 	picture, err := controllers.Setup(manager, controllers.Options{
 		Engine: a.engine, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
-		MassVanishShare: a.config.MassVanishShare, MassVanishMin: a.config.MassVanishMin,
+		Resync: a.config.Resync, MassVanishShare: a.config.MassVanishShare, MassVanishMin: a.config.MassVanishMin,
 	})
 	if err != nil {
 		return err

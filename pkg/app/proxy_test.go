@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,6 +31,8 @@ type proxy struct {
 	// held is a part of a path: requests to it are taken and never answered.
 	held     string
 	heldSeen chan struct{}
+	// deaf swallows what event streams say.
+	deaf bool
 }
 
 func startProxy(t *testing.T) *proxy {
@@ -78,6 +81,37 @@ func (p *proxy) hold(part string) {
 	p.held = part
 }
 
+// swallowEvents loses what the engine says on its event streams, which stand,
+// from now on.
+func (p *proxy) swallowEvents(swallow bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = swallow
+}
+
+func (p *proxy) isDeaf() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deaf
+}
+
+// answer forwards what the engine says on one connection.
+func (p *proxy) answer(client io.WriteCloser, upstream io.Reader, events *atomic.Bool) {
+	defer client.Close()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := upstream.Read(buffer)
+		if n > 0 && !(events.Load() && p.isDeaf()) {
+			if _, err := client.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
 func (p *proxy) track(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,10 +128,8 @@ func (p *proxy) serve(client net.Conn) {
 	}
 	defer upstream.Close()
 	p.track(upstream)
-	go func() {
-		_, _ = io.Copy(client, upstream)
-		_ = client.Close()
-	}()
+	var events atomic.Bool // it carries an event stream, and nothing else from then on
+	go p.answer(client, upstream, &events)
 	reader := bufio.NewReader(client)
 	for {
 		request, err := http.ReadRequest(reader)
@@ -109,6 +141,7 @@ func (p *proxy) serve(client net.Conn) {
 			_, _ = io.Copy(io.Discard, reader) // until the client gives up
 			return
 		}
+		events.Store(strings.HasSuffix(request.URL.Path, "/events"))
 		request.URL.Scheme, request.URL.Host = "", ""
 		if err := request.Write(upstream); err != nil {
 			return

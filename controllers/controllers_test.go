@@ -229,7 +229,7 @@ func TestNameIsSomebodyElses(t *testing.T) {
 	w := newWorld(t)
 	name := plan.ContainerName(chess, w.settings.Installation)
 	require.NoError(t, w.sim.EnsureNetwork(context.Background(), "theirs", ""))
-	_, err := w.sim.Create(context.Background(), engine.ContainerSpec{Name: name, Image: image, Network: "theirs", StateTarget: "/state", StateSource: "/x"})
+	_, err := w.sim.Create(context.Background(), engine.ContainerSpec{Name: name, Image: image, Network: "theirs"})
 	require.NoError(t, err)
 	w.declare(nil)
 	w.step()

@@ -48,10 +48,11 @@ type Engine interface {
 	// call at a time; it must not block.
 	PullImage(ctx context.Context, ref string, progress func(PullProgress)) error
 	// Create makes a container, stopped, and returns its id. A name in use
-	// is NameConflict, a missing image NotFound; a missing network is for
-	// Start to find.
+	// is NameConflict, a missing image NotFound, a missing state directory
+	// MountFailed; a missing network is for Start to find.
 	Create(ctx context.Context, spec ContainerSpec) (string, error)
-	// Start starts a created or stopped container.
+	// Start starts a created or stopped container. What the engine has against
+	// it is PortConflict, MountFailed, ProgramFailed or StartFailed.
 	Start(ctx context.Context, id string) error
 	// Stop sends the signal and kills after the grace period. An engine may
 	// know no other signal than the one the container was created with. When

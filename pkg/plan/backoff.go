@@ -25,17 +25,20 @@ type curve struct{ initial, max time.Duration }
 
 // curves of an action that failed, by what the engine said. A pull burdens a
 // registry that others share, so it is tried the least often; an engine that is
-// away is noticed by the mirror, which wakes the record.
+// away is noticed by the mirror, which wakes the record. A port comes free and a
+// directory comes back, a program in an image does neither.
 var curves = map[engine.Kind]curve{
-	engine.Unreachable:  {time.Second, 10 * time.Second},
-	engine.Timeout:      {5 * time.Second, time.Minute},
-	engine.NotFound:     {time.Second, time.Minute},
-	engine.NameConflict: {5 * time.Second, time.Minute},
-	engine.PortConflict: {2 * time.Second, time.Minute},
-	engine.PullFailed:   {5 * time.Second, 5 * time.Minute},
-	engine.Invalid:      {10 * time.Second, 5 * time.Minute},
-	engine.StartFailed:  {2 * time.Second, 5 * time.Minute},
-	engine.Failed:       {2 * time.Second, 2 * time.Minute},
+	engine.Unreachable:   {time.Second, 10 * time.Second},
+	engine.Timeout:       {5 * time.Second, time.Minute},
+	engine.NotFound:      {time.Second, time.Minute},
+	engine.NameConflict:  {5 * time.Second, time.Minute},
+	engine.PortConflict:  {2 * time.Second, time.Minute},
+	engine.PullFailed:    {5 * time.Second, 5 * time.Minute},
+	engine.Invalid:       {10 * time.Second, 5 * time.Minute},
+	engine.MountFailed:   {2 * time.Second, time.Minute},
+	engine.ProgramFailed: {10 * time.Second, 5 * time.Minute},
+	engine.StartFailed:   {2 * time.Second, 5 * time.Minute},
+	engine.Failed:        {2 * time.Second, 2 * time.Minute},
 }
 
 // after is the delay after so many failures in a row: initial, doubled each time.
@@ -117,7 +120,9 @@ func failureReason(last *Outcome) string {
 		return v1alpha1.ReasonImagePullFailed
 	case engine.Invalid:
 		return v1alpha1.ReasonSpecRejected
-	case engine.StartFailed:
+	case engine.MountFailed:
+		return v1alpha1.ReasonStateUnavailable
+	case engine.ProgramFailed, engine.StartFailed:
 		return v1alpha1.ReasonStartFailed
 	case engine.NotFound:
 		if _, creating := last.Action.(CreateContainer); creating {

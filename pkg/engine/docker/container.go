@@ -51,7 +51,11 @@ func (c *Client) Create(ctx context.Context, spec engine.ContainerSpec) (string,
 		return "", &engine.Error{Op: op, Kind: engine.NameConflict, Err: clean(err)}
 	}
 	if err != nil {
-		return "", classify(op, err)
+		failure := classify(op, err)
+		if startKind(err.Error()) == engine.MountFailed {
+			failure.Kind = engine.MountFailed
+		}
+		return "", failure
 	}
 	return created.ID, nil
 }
@@ -65,10 +69,7 @@ func (c *Client) Start(ctx context.Context, id string) error {
 	}
 	failure := classify("start container "+short(id), err)
 	if kind := engine.KindOf(failure); kind == engine.Failed || kind == engine.Invalid {
-		failure.Kind = engine.StartFailed
-		if portTaken(err) {
-			failure.Kind = engine.PortConflict
-		}
+		failure.Kind = startKind(err.Error())
 	}
 	return failure
 }

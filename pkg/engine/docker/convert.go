@@ -144,9 +144,13 @@ func exit(state *container.State) *engine.Exit {
 	if !ended && !failed {
 		return nil
 	}
-	return &engine.Exit{
+	e := &engine.Exit{
 		Code: int32(state.ExitCode), OOMKilled: state.OOMKilled, Error: tidy(state.Error), FinishedAt: parseTime(state.FinishedAt),
 	}
+	if e.Error != "" {
+		e.StartKind = startKind(state.Error)
+	}
+	return e
 }
 
 func fromResources(r container.Resources) engine.Resources {

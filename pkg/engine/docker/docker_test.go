@@ -71,16 +71,12 @@ func TestSecurityDefaults(t *testing.T) {
 	require.Empty(t, beyond(found))
 }
 
-// The state directory is the host's, outlives the container, and is never made up.
+// The state directory is the host's, and outlives the container.
 func TestStateDirectory(t *testing.T) {
 	f := newFixture(t, buildGame(t))
 	spec := chess(f, "write", "turn 42")
 	spec.StateSource, spec.StateTarget, spec.ReadOnlyRoot = filepath.Join(t.TempDir(), "chess"), "/var/lib/game", true
 	spec.Env = []string{"GAME_STATE_PATH=/var/lib/game"}
-	_, err := f.Engine.Create(t.Context(), spec)
-	require.Equal(t, engine.Invalid, engine.KindOf(err), "%v", err)
-	require.NoDirExists(t, spec.StateSource)
-
 	require.NoError(t, os.Mkdir(spec.StateSource, 0o700))
 	require.NoError(t, os.Chown(spec.StateSource, 1000, 1000))
 	id := run(t, f, spec)

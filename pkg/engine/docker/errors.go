@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -40,10 +41,28 @@ func kindOf(err error) engine.Kind {
 
 func isConflict(err error) bool { return errdefs.IsConflict(err) || errdefs.IsAlreadyExists(err) }
 
-// portTaken: the engine has no code for a host port that is in use, by another
-// container (the first) or by another program (the second).
-func portTaken(err error) bool {
-	return strings.Contains(err.Error(), "port is already allocated") || strings.Contains(err.Error(), "address already in use")
+// startKind says what the engine's message has against a start: it has no code
+// for any of it. The exit code tells no more: a mount that failed may leave 127,
+// as a missing program does. Mounts stand first, for their messages quote the
+// system's own words for a missing file.
+func startKind(text string) engine.Kind {
+	for _, sign := range []struct {
+		text string
+		kind engine.Kind
+	}{
+		{"port is already allocated", engine.PortConflict},      // by another container
+		{"address already in use", engine.PortConflict},         // by another program
+		{"error mounting", engine.MountFailed},                  // the runtime
+		{"bind source path does not exist", engine.MountFailed}, // the engine, before the runtime
+		{"invalid mount config", engine.MountFailed},
+		{"exec: ", engine.ProgramFailed},
+		{"exec format error", engine.ProgramFailed},
+	} {
+		if strings.Contains(text, sign.text) {
+			return sign.kind
+		}
+	}
+	return engine.StartFailed
 }
 
 // clean keeps of an engine's error what a person needs.
@@ -64,10 +83,15 @@ var noise = []string{
 	"OCI runtime create failed: ",
 	"runc create failed: ",
 	"unable to start container process: ",
+	"error during container init: ",
 	"driver failed programming external connectivity on endpoint ",
 }
 
+// rootPath is where the engine keeps a container's file system on its host.
+var rootPath = regexp.MustCompile(`(/[^\s":]+)+/(merged|rootfs)(/|\b)`)
+
 func tidy(text string) string {
+	text = rootPath.ReplaceAllString(text, "/")
 	for _, before := range noise {
 		_, cause, found := strings.Cut(text, before)
 		if !found {
@@ -78,5 +102,6 @@ func tidy(text string) string {
 		}
 		text = cause
 	}
+	text, _, _ = strings.Cut(text, ": unknown: Are you trying to mount") // advice to who types commands
 	return strings.TrimSuffix(strings.TrimSpace(text), ": unknown")
 }

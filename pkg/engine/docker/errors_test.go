@@ -48,6 +48,8 @@ func TestTidy(t *testing.T) {
 		endpoint + "Bind for 0.0.0.0:8080 failed: port is already allocated":                       "Bind for 0.0.0.0:8080 failed: port is already allocated",
 		endpoint + "listen tcp4 0.0.0.0:8080: bind: address already in use":                        "listen tcp4 0.0.0.0:8080: bind: address already in use",
 		"failed to set up container networking: " + endpoint + "failed to bind host port 8080/tcp": "failed to bind host port 8080/tcp",
+		`OCI runtime create failed: runc create failed: unable to start container process: error during container init: error mounting "/games/chess" to rootfs at "/etc/x": ` +
+			`open /var/lib/docker/overlay2/c59f9b/merged/etc/x: not a directory: unknown: Are you trying to mount a directory onto a file (or vice-versa)? Check`: `error mounting "/games/chess" to rootfs at "/etc/x": open /etc/x: not a directory`,
 		"plain": "plain",
 	}
 	for text, want := range cases {

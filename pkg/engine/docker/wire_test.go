@@ -78,8 +78,12 @@ func TestStartFailures(t *testing.T) {
 		"port of another container":    {500, "Bind for 0.0.0.0:80 failed: port is already allocated", engine.PortConflict},
 		"port of another program":      {500, "listen tcp4 0.0.0.0:80: bind: address already in use", engine.PortConflict},
 		"port, as new engines call it": {500, "failed to bind host port for 0.0.0.0:80:172.17.0.2:80/tcp: address already in use", engine.PortConflict},
-		"no such program":              {400, "exec: no such file or directory", engine.StartFailed},
-		"no such mount":                {500, "error mounting", engine.StartFailed},
+		"no such program":              {400, `exec: \"/nope\": stat /nope: no such file or directory`, engine.ProgramFailed},
+		"no program at all":            {400, "exec /game: exec format error", engine.ProgramFailed},
+		"not to be run":                {400, `exec: \"/etc/hostname\": permission denied`, engine.ProgramFailed},
+		"state directory is gone":      {400, `invalid mount config for type \"bind\": bind source path does not exist: /games/chess`, engine.MountFailed},
+		"no place to mount it":         {500, `error mounting \"/games/chess\" to rootfs at \"/etc/hostname/x\": not a directory`, engine.MountFailed},
+		"anything else":                {500, "unable to find user nobody: no matching entries in passwd file", engine.StartFailed},
 		"paused":                       {409, "cannot start a paused container", engine.StartFailed},
 	}
 	for name, c := range cases {

@@ -54,6 +54,7 @@ func Conformance(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"what is gone stays gone", testMissing},
 		{"a start that fails leaves its reason", testStartFails},
 		{"a start that fails keeps the last end", testRestartFails},
+		{"a lost state directory is not made up", testStateLost},
 		{"host ports are picked and fixed", testHostPorts},
 		{"limits change in place", testUpdateResources},
 		{"the network is made once", testNetwork},

@@ -1,6 +1,8 @@
 package enginetest
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -137,7 +139,7 @@ func testStartFails(t *testing.T, f Fixture) {
 	spec := f.spec("chess")
 	spec.Entrypoint = []string{"/no/such/program"}
 	id := f.create(t, spec)
-	requireKind(t, engine.StartFailed, f.Engine.Start(within(t, patience), id))
+	requireKind(t, engine.ProgramFailed, f.Engine.Start(within(t, patience), id))
 
 	c := f.inspect(t, id)
 	require.Equal(t, engine.StateCreated, c.State)
@@ -145,7 +147,26 @@ func testStartFails(t *testing.T, f Fixture) {
 	require.NotNil(t, c.Exit)
 	require.EqualValues(t, 127, c.Exit.Code)
 	require.Contains(t, c.Exit.Error, "/no/such/program")
+	require.Equal(t, engine.ProgramFailed, c.Exit.StartKind)
 	require.True(t, c.Exit.FinishedAt.IsZero())
+}
+
+// testStateLost: a directory that is gone is not made up.
+func testStateLost(t *testing.T, f Fixture) {
+	spec := f.spec("chess")
+	spec.StateSource, spec.StateTarget = filepath.Join(t.TempDir(), "chess"), "/var/lib/game"
+	_, err := f.Engine.Create(within(t, patience), spec)
+	requireKind(t, engine.MountFailed, err)
+
+	require.NoError(t, os.Mkdir(spec.StateSource, 0o755))
+	id := f.create(t, spec)
+	require.NoError(t, os.Remove(spec.StateSource))
+	requireKind(t, engine.MountFailed, f.Engine.Start(within(t, patience), id))
+	require.True(t, f.inspect(t, id).StartedAt.IsZero(), "it never ran")
+	require.NoDirExists(t, spec.StateSource)
+
+	require.NoError(t, os.Mkdir(spec.StateSource, 0o755))
+	f.start(t, id)
 }
 
 func testRestartFails(t *testing.T, f Fixture) {
@@ -154,6 +175,7 @@ func testRestartFails(t *testing.T, f Fixture) {
 	id := f.run(t, spec)
 	f.ended(t, id)
 	before := f.inspect(t, id)
+	require.Empty(t, before.Exit.StartKind)
 	holder := f.spec("go")
 	holder.Ports = spec.Ports
 	f.run(t, holder)
@@ -161,6 +183,7 @@ func testRestartFails(t *testing.T, f Fixture) {
 	requireKind(t, engine.PortConflict, f.Engine.Start(within(t, patience), id))
 	after := f.inspect(t, id)
 	require.NotEmpty(t, after.Exit.Error)
-	after.Exit.Error = ""
+	require.Equal(t, engine.PortConflict, after.Exit.StartKind)
+	after.Exit.Error, after.Exit.StartKind = "", ""
 	require.Equal(t, before, after, "all but the error is the last run's")
 }

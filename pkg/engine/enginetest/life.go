@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"galaxy.io/runtime-manager/pkg/engine"
@@ -18,12 +19,15 @@ func (s *Sim) Start(ctx context.Context, id string) error {
 		if c.run != nil {
 			return nil
 		}
+		if lost := stateLost(c.spec); lost != nil {
+			return lost // Docker looks before it begins, and keeps no note of it
+		}
 		ports, refused := s.bind(c)
 		switch {
 		case !s.networks[c.spec.Network]:
 			refused = failure(engine.NotFound, "network %s not found", c.spec.Network)
 		case len(c.spec.Entrypoint) > 0 && c.spec.Entrypoint[0] != GamePath:
-			refused = failure(engine.StartFailed, "exec: %q: no such file or directory", c.spec.Entrypoint[0])
+			refused = failure(engine.ProgramFailed, "exec: %q: no such file or directory", c.spec.Entrypoint[0])
 		}
 		if refused != nil {
 			c.failStart(refused)
@@ -48,14 +52,26 @@ func (c *simContainer) failStart(why *engine.Error) {
 	if c.Exit != nil {
 		exit = *c.Exit
 	}
-	exit.Error = why.Err.Error()
+	exit.Error, exit.StartKind = why.Err.Error(), why.Kind
 	switch {
-	case why.Kind == engine.StartFailed:
+	case why.Kind == engine.ProgramFailed:
 		exit.Code = 127
 	case exit.Code == 0:
 		exit.Code = 128
 	}
 	c.Exit = &exit
+}
+
+// stateLost is what an engine has against a state directory that is not there:
+// the simulated one looks at the files of its own host.
+func stateLost(spec engine.ContainerSpec) *engine.Error {
+	if spec.StateTarget == "" {
+		return nil
+	}
+	if _, err := os.Stat(spec.StateSource); err != nil {
+		return failure(engine.MountFailed, "bind source path does not exist: %s", spec.StateSource)
+	}
+	return nil
 }
 
 // bind finds the host ports of a start, or who has them.

@@ -229,7 +229,7 @@ func (s *Sim) refuse(spec engine.ContainerSpec) *engine.Error {
 	if holder := s.names[spec.Name]; holder != nil {
 		return failure(engine.NameConflict, "the name %s is in use by container %s", spec.Name, holder.ID)
 	}
-	return nil
+	return stateLost(spec)
 }
 
 // Rename gives a container another name.

@@ -180,6 +180,10 @@ func (w *world) release() {
 // settle is the end of all faults but the world's trouble.
 func (w *world) settle() {
 	w.calm = true
+	w.brake = nil
+	for i := range w.containers {
+		w.containers[i].Unresponsive = false
+	}
 	for _, a := range w.late {
 		_ = w.do(a)
 	}
@@ -250,5 +254,7 @@ func (w *world) checkArrived() {
 	require.Equal(w.t, SpecHash(record, w.in.Settings), c.SpecHash)
 	require.Equal(w.t, resources(record), c.Resources)
 	require.Equal(w.t, c.ID, status.Container.ID)
+	require.Equal(w.t, ContainerName(GameOf(record), w.in.Settings.Installation), c.Name)
+	require.False(w.t, c.SelfRestarts, "the engine restarts nothing by itself")
 	require.Equal(w.t, v1alpha1.ContainerRunning, status.Container.State)
 }

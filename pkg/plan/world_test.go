@@ -29,6 +29,7 @@ type world struct {
 	stateDir   bool
 	probed     bool
 	verdict    string
+	brake      *Brake
 	// late are actions whose effect is still to come.
 	late     []Action
 	trouble  string
@@ -163,6 +164,10 @@ func (w *world) observe(last *Outcome) {
 	if w.in.Fleet.Reachable || w.in.Fleet.Since.IsZero() {
 		w.look()
 	}
+	w.in.Brake = nil
+	if Vanished(w.in.Record, w.in.View) {
+		w.in.Brake = w.brake
+	}
 	spec := &w.in.Record.Spec
 	w.in.Last = last
 	w.in.Image = Image{Present: w.images[spec.Image], Pulled: w.pulled == spec.Image}
@@ -257,7 +262,7 @@ func (w *world) do(a Action) error {
 		if c == nil {
 			return fail(engine.NotFound)
 		}
-		c.Resources = a.Resources
+		c.Resources, c.SelfRestarts = a.Resources, false
 	case RemoveState:
 		w.checkStateRemoval(a)
 		w.stateDir = false
@@ -344,7 +349,7 @@ func (w *world) disturb() {
 	if all := w.in.View.Containers; len(all) > 0 {
 		subject = w.find(pick(w, "which", all...).ID)
 	}
-	switch what := pick(w, "what", "crash", "vanish", "pause", "start", "probe", "away", "back", "manager"); what {
+	switch what := pick(w, "what", "crash", "vanish", "pause", "start", "probe", "away", "back", "manager", "rename", "restart policy", "hang", "brake"); what {
 	case "probe":
 		w.verdict = pick(w, "verdict", v1alpha1.VerdictFailing, v1alpha1.VerdictUnknown, v1alpha1.VerdictSucceeding)
 	case "away":
@@ -355,6 +360,8 @@ func (w *world) disturb() {
 		}
 	case "manager":
 		w.restartManager()
+	case "brake":
+		w.brake = pick(w, "brake", nil, &Brake{Since: w.in.Now, Message: "3 of 4 games vanished together"})
 	default:
 		if subject != nil {
 			w.handle(subject, what)
@@ -367,6 +374,12 @@ func (w *world) handle(c *engine.Container, what string) {
 	switch {
 	case what == "vanish":
 		w.drop(c.ID)
+	case what == "rename":
+		c.Name = "renamed by hand"
+	case what == "restart policy":
+		c.SelfRestarts = true
+	case what == "hang":
+		c.Unresponsive = !c.Unresponsive
 	case what == "crash" && alive(c):
 		w.end(c, engine.Exit{Code: pick(w, "code", int32(0), 1, 137, 255), OOMKilled: rapid.Bool().Draw(w.t, "oom")})
 	case what == "pause" && c.State == engine.StateRunning:

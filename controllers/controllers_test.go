@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
@@ -51,7 +52,10 @@ type world struct {
 	woken chan engine.GameID
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldThat(t, func(*world, *mirror.Options) {}) }
+
+// newWorldThat lets a test wire it differently.
+func newWorldThat(t *testing.T, wire func(*world, *mirror.Options)) *world {
 	scheme := runtime.NewScheme()
 	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	records := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.GameRuntime{}).Build()
@@ -74,12 +78,14 @@ func newWorld(t *testing.T) *world {
 			},
 		}),
 	}
-	w.mirror = mirror.New(mirror.Options{
-		Reader: w.sim, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,
-	})
-	w.brake.mirror = w.mirror
 	wake := func(g engine.GameID) { w.woken <- g }
 	w.work = newWorkshop(w.clock, wake, newPulls(w.clock, w.pull, wake, w.tellPulling))
+	options := mirror.Options{
+		Reader: w.sim, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,
+	}
+	wire(w, &options)
+	w.mirror = mirror.New(options)
+	w.brake.mirror = w.mirror
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
 	go func() { ended <- w.mirror.Run(ctx) }()
@@ -92,10 +98,10 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// declare writes a record, as the API server would have defaulted it.
-func (w *world) declare(change func(*v1alpha1.GameRuntimeSpec)) {
-	record := &v1alpha1.GameRuntime{
-		ObjectMeta: metav1.ObjectMeta{Namespace: chess.Namespace, Name: chess.Name, UID: "u-1", Generation: 1},
+// declared is a record, as the API server would have defaulted it.
+func declared(game engine.GameID) *v1alpha1.GameRuntime {
+	return &v1alpha1.GameRuntime{
+		ObjectMeta: metav1.ObjectMeta{Namespace: game.Namespace, Name: game.Name, UID: types.UID("u-" + game.Name), Generation: 1},
 		Spec: v1alpha1.GameRuntimeSpec{
 			State: v1alpha1.StateRunning, Image: image, ImagePullPolicy: v1alpha1.PullIfNotPresent,
 			RestartPolicy: v1alpha1.RestartAlways, StopSignal: "SIGTERM", StopGracePeriodSeconds: ptr.To[int32](1),
@@ -104,6 +110,11 @@ func (w *world) declare(change func(*v1alpha1.GameRuntimeSpec)) {
 			Backoff:   v1alpha1.Backoff{Initial: metav1.Duration{Duration: time.Second}, Max: metav1.Duration{Duration: time.Minute}},
 		},
 	}
+}
+
+// declare writes a record.
+func (w *world) declare(change func(*v1alpha1.GameRuntimeSpec)) {
+	record := declared(chess)
 	if change != nil {
 		change(&record.Spec)
 	}

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,9 +26,9 @@ const (
 	stopMargin = 30 * time.Second
 )
 
-// act does the next action. Slow ones go on beside the queue: they have acted,
-// but have no outcome yet.
-func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next plan.Action) (acted bool, outcome *plan.Outcome) {
+// act does the next action. One that goes on beside the queue has acted, but
+// has no outcome yet.
+func (r *GameRuntimeReconciler) act(in plan.Input, next plan.Action) (acted bool, outcome *plan.Outcome) {
 	game := plan.GameOf(in.Record)
 	var do func(context.Context) error
 	switch a := next.(type) {
@@ -56,9 +57,19 @@ func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next pla
 	default:
 		panic(fmt.Sprintf("controllers: unknown action %T", next))
 	}
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
-	return true, &plan.Outcome{Action: next, Err: do(ctx)}
+	if hangs(in) {
+		r.work.begin(game, next, changeTimeout, do)
+		return true, nil
+	}
+	return true, r.work.do(game, next, changeTimeout, do)
+}
+
+// hangs says that the engine did not answer for this game of late: no worker
+// waits for it again.
+func hangs(in plan.Input) bool {
+	pending := in.Record.Status.Pending
+	unresponsive := func(c engine.Container) bool { return c.Unresponsive }
+	return pending != nil && pending.Reason == v1alpha1.ReasonEngineTimeout || slices.ContainsFunc(in.View.Containers, unresponsive)
 }
 
 // pull fetches an image for all the games that wait for it, and brings it into

@@ -100,7 +100,7 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 	in := r.observe(ctx, record, last)
 	p := plan.For(in)
 	if last == nil { // what ended beside the queue is reported before anything new is begun
-		if acted, outcome := r.act(ctx, in, p.Next()); acted {
+		if acted, outcome := r.act(in, p.Next()); acted {
 			in = r.observe(ctx, record, outcome)
 			p = plan.For(in)
 		}

@@ -11,14 +11,25 @@ import (
 	"galaxy.io/runtime-manager/pkg/plan"
 )
 
-// stopsInFlight is how many stops go on at most. Pulls have bounds of their own:
-// one verb that hangs cannot hold back the other.
-const stopsInFlight = 64
+const (
+	// stopsBegun bounds the stops that are asked of the engine at once; pulls have
+	// bounds of their own. A stop that waits out a grace period costs it nothing, so
+	// a stop counts only for its first stopBegin: any number of stubborn games hold
+	// back no other.
+	stopsBegun = 64
+	stopBegin  = time.Second
+	// A worker waits for a call for patience times what calls took of late, and
+	// for leastLinger at least: then it is the game that hangs, not an engine
+	// that is busy.
+	leastLinger = time.Second
+	patient     = 4
+)
 
-// workshop runs slow engine calls, pulls and stops, beside the queue: at most
-// one for a game, none holding a worker. The end of a call wakes its game, whose
-// next pass takes the outcome. What it knows is lost with the process; the
-// engine's list then shows what came of it.
+// workshop makes the engine calls: at most one for a game, and none that holds a
+// worker for long. Pulls and stops go on beside the queue from the beginning,
+// any other call once it takes too long. The end of a call that nobody waits for
+// wakes its game, whose next pass takes the outcome. What it knows is lost with
+// the process; the engine's list then shows what came of it.
 type workshop struct {
 	clock clock.PassiveClock
 	wake  func(engine.GameID)
@@ -26,6 +37,7 @@ type workshop struct {
 	stops chan struct{}
 
 	mu       sync.Mutex
+	usual    time.Duration // what a call took of late that succeeded
 	jobs     map[engine.GameID]*job
 	ctx      context.Context // of all jobs, from Start on
 	stopJobs context.CancelFunc
@@ -35,12 +47,15 @@ type workshop struct {
 type job struct {
 	work    plan.Work
 	cancel  context.CancelFunc
+	ended   chan struct{}
+	quick   bool          // it was expected to end soon: its time counts
+	awaited bool          // a worker waits for the end
 	outcome *plan.Outcome // set once it ended
 }
 
 func newWorkshop(c clock.PassiveClock, wake func(engine.GameID), pulls *pulls) *workshop {
 	w := &workshop{
-		clock: c, wake: wake, pulls: pulls, jobs: map[engine.GameID]*job{}, stops: make(chan struct{}, stopsInFlight),
+		clock: c, wake: wake, pulls: pulls, jobs: map[engine.GameID]*job{}, stops: make(chan struct{}, stopsBegun),
 	}
 	w.ctx, w.stopJobs = context.WithCancel(context.Background())
 	return w
@@ -56,38 +71,73 @@ func (w *workshop) Start(ctx context.Context) error {
 	return nil
 }
 
+// do makes a call for a game in place of the one in hand, if any, and returns
+// its outcome; nil if it takes longer than calls do, and goes on.
+func (w *workshop) do(game engine.GameID, action plan.Action, timeout time.Duration, call func(context.Context) error) *plan.Outcome {
+	j, linger := w.start(game, action, timeout, true, call)
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	select {
+	case <-j.ended:
+	case <-timer.C:
+	}
+	w.mu.Lock()
+	j.awaited = false
+	w.mu.Unlock()
+	return w.take(game)
+}
+
 // begin starts a call for a game in place of the one in hand, if any.
 func (w *workshop) begin(game engine.GameID, action plan.Action, timeout time.Duration, call func(context.Context) error) {
+	w.start(game, action, timeout, false, call)
+}
+
+// start begins a call, and says how long one may be waited for.
+func (w *workshop) start(
+	game engine.GameID, action plan.Action, timeout time.Duration, awaited bool, call func(context.Context) error,
+) (*job, time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dropLocked(game)
 	ctx, cancel := context.WithTimeout(w.ctx, timeout)
 	now := w.clock.Now()
-	j := &job{work: plan.Work{Action: action, Since: now, Deadline: now.Add(timeout)}, cancel: cancel}
+	j := &job{
+		work:   plan.Work{Action: action, Since: now, Deadline: now.Add(timeout)},
+		cancel: cancel, ended: make(chan struct{}), quick: awaited, awaited: awaited,
+	}
 	w.jobs[game] = j
-	w.running.Add(1)
-	go func() {
-		defer w.running.Done()
+	w.running.Go(func() {
 		defer cancel()
 		err := w.inTurn(ctx, action, call)
-		w.mu.Lock()
-		j.outcome = &plan.Outcome{Action: action, Err: err}
-		current := w.jobs[game] == j
-		w.mu.Unlock()
-		if current {
+		if w.end(game, j, err) {
 			w.wake(game)
 		}
-	}()
+	})
+	return j, max(leastLinger, patient*w.usual)
+}
+
+// end notes the outcome of a call, and says whether its game is to be woken.
+func (w *workshop) end(game engine.GameID, j *job, err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j.outcome = &plan.Outcome{Action: j.work.Action, Err: err}
+	close(j.ended)
+	if j.quick && err == nil {
+		w.usual += (w.clock.Since(j.work.Since) - w.usual) / 8
+	}
+	return w.jobs[game] == j && !j.awaited
 }
 
 // inTurn makes the call once fewer than the most of its verb are in flight.
 func (w *workshop) inTurn(ctx context.Context, action plan.Action, call func(context.Context) error) error {
-	if _, pull := action.(plan.PullImage); pull {
+	if _, stop := action.(plan.StopContainer); !stop {
 		return call(ctx)
 	}
 	select {
 	case w.stops <- struct{}{}:
-		defer func() { <-w.stops }()
+		release := sync.OnceFunc(func() { <-w.stops })
+		defer release()
+		defer time.AfterFunc(stopBegin, release).Stop()
 		return call(ctx)
 	case <-ctx.Done():
 		return &engine.Error{Op: action.String(), Kind: engine.Timeout, Err: ctx.Err()}

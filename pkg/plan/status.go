@@ -217,6 +217,8 @@ func waitingPhase(in Input, wait Wait) v1alpha1.Phase {
 	switch wait.Reason {
 	case v1alpha1.ReasonPulling:
 		return v1alpha1.PhasePulling
+	case v1alpha1.ReasonCreating, v1alpha1.ReasonStarting:
+		return v1alpha1.PhaseStarting
 	case v1alpha1.ReasonStopping, v1alpha1.ReasonRemoving:
 		return v1alpha1.PhaseStopping
 	case v1alpha1.ReasonPaused, v1alpha1.ReasonObserved:

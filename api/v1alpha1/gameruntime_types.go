@@ -670,7 +670,8 @@ type Rollback struct {
 type Operation struct {
 	// ID is on the container as a label, and in the operation log.
 	ID string `json:"id"`
-	// Action is what was done.
+	// Action is what was done: create, start, stop, remove, rename, update (its
+	// resources) or remove-state.
 	Action string `json:"action"`
 	// +kubebuilder:validation:Enum=Succeeded;Failed;Unknown
 	Outcome string `json:"outcome"`
@@ -681,6 +682,17 @@ type Operation struct {
 	Message string      `json:"message,omitempty"`
 	At      metav1.Time `json:"at"`
 }
+
+// Actions of operations.
+const (
+	ActionCreate      = "create"
+	ActionStart       = "start"
+	ActionStop        = "stop"
+	ActionRemove      = "remove"
+	ActionRename      = "rename"
+	ActionUpdate      = "update"
+	ActionRemoveState = "remove-state"
+)
 
 // Outcomes of an operation.
 const (

@@ -1,0 +1,210 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+)
+
+// Intent is what we were about to do to a game's container; with its outcome it
+// is an operation.
+type Intent struct {
+	// ID is a UUID.
+	ID         string
+	Game       types.NamespacedName
+	UID        string
+	Generation int64
+	// Action is one of v1alpha1's.
+	Action string
+	// Container is its id; empty where there is none yet, or it is none's business.
+	Container string
+	// Run is when the run began that a stop or a removal is to end, by the
+	// engine's clock; zero if it is not known.
+	Run time.Time
+	// Cause and Why are what that end is recorded as.
+	Cause string
+	Why   string
+	// At is when it was meant, Deadline when the call is given up.
+	At       time.Time
+	Deadline time.Time
+	// Outcome is one of v1alpha1's; empty while it is open.
+	Outcome    string
+	Code       string
+	Message    string
+	FinishedAt time.Time
+}
+
+// ends says that it may explain why a container ended, or is gone.
+func (i Intent) ends() bool {
+	return i.Action == v1alpha1.ActionStop || i.Action == v1alpha1.ActionRemove
+}
+
+// decided says that nothing more will be learned about it.
+func (i Intent) decided() bool {
+	return i.Outcome == v1alpha1.OperationSucceeded || i.Outcome == v1alpha1.OperationFailed
+}
+
+// Log is where intents and outcomes are kept: PostgreSQL, or memory in tests.
+type Log interface {
+	// Write keeps intents and outcomes, all or nothing. It may be repeated.
+	Write(ctx context.Context, begun, finished []Intent) error
+	// Load returns what is open, and each game's last ends, so many of them,
+	// oldest first.
+	Load(ctx context.Context, ends int) ([]Intent, error)
+}
+
+// keptEnds is how many decided stops and removals of a game are remembered: a
+// status tells of an end long before so many others follow. A crash may come
+// between a stop and the status that tells of it, and so between the removal
+// after it and that status.
+const keptEnds = 4
+
+// loadRetry is the delay before a database that is away is asked again.
+const loadRetry = 500 * time.Millisecond
+
+var errClosed = errors.New("the journal is closed")
+
+// Journal is the log with what matters of it in memory. One process writes: the
+// one that leads.
+type Journal struct {
+	log     logr.Logger
+	rows    Log
+	loaded  chan struct{}
+	news    chan struct{} // something waits to be written
+	closing chan struct{}
+	closed  chan struct{}
+
+	mu    sync.Mutex
+	games map[types.NamespacedName][]Intent // oldest first
+	begun []*beginning
+	// finished holds the outcomes to write, by id.
+	finished map[string]Intent
+}
+
+// New returns a journal that knows nothing until it is loaded. Close must follow.
+func New(rows Log, log logr.Logger) *Journal {
+	j := &Journal{
+		log: log, rows: rows,
+		loaded: make(chan struct{}), news: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
+		games: map[types.NamespacedName][]Intent{}, finished: map[string]Intent{},
+	}
+	go j.write()
+	return j
+}
+
+// Close writes what waits, if the database is there, and ends.
+func (j *Journal) Close() {
+	close(j.closing)
+	<-j.closed
+}
+
+// Load reads what whoever led before left, once, and tries until it succeeds or
+// ctx ends. It returns the games with intents that are open.
+func (j *Journal) Load(ctx context.Context) ([]types.NamespacedName, error) {
+	for failing := false; ; failing = true {
+		intents, err := j.rows.Load(ctx, keptEnds)
+		if err == nil {
+			open := j.know(intents)
+			close(j.loaded)
+			return open, nil
+		}
+		if !failing {
+			j.log.Info("the journal cannot be read", "reason", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(loadRetry):
+		}
+	}
+}
+
+func (j *Journal) know(intents []Intent) (open []types.NamespacedName) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, intent := range intents {
+		j.games[intent.Game] = append(j.games[intent.Game], intent)
+		if intent.Outcome == "" {
+			open = append(open, intent.Game)
+		}
+	}
+	return open
+}
+
+// Loaded waits until what was left is known.
+func (j *Journal) Loaded(ctx context.Context) error {
+	select {
+	case <-j.loaded:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the journal: %w", ctx.Err())
+	}
+}
+
+// Intents returns what is remembered of a game, oldest first. It is the
+// caller's to keep.
+func (j *Journal) Intents(game types.NamespacedName) []Intent {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.games[game])
+}
+
+// Begin returns when the intent is durable, and may be acted on. If it fails,
+// the intent may be in the log all the same, and open: so is one whose manager
+// was killed before it could act.
+func (j *Journal) Begin(ctx context.Context, intent Intent) error {
+	if err := j.commit(ctx, intent); err != nil {
+		return fmt.Errorf("writing the intent to %s: %w", intent.Action, err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.games[intent.Game] = append(j.games[intent.Game], intent)
+	return nil
+}
+
+// Finish notes an outcome. It is written soon, and after its intent. An Unknown
+// one may be followed by a better one.
+func (j *Journal) Finish(intent Intent) {
+	j.mu.Lock()
+	j.finished[intent.ID] = intent
+	known := j.games[intent.Game]
+	if at := slices.IndexFunc(known, func(i Intent) bool { return i.ID == intent.ID }); at >= 0 { // it may be forgotten
+		known[at] = intent
+		j.pruneLocked(intent.Game)
+	}
+	j.mu.Unlock()
+	j.wake()
+}
+
+// pruneLocked forgets what is decided and explains no end, and old ends.
+func (j *Journal) pruneLocked(game types.NamespacedName) {
+	kept, ends := []Intent(nil), 0
+	for _, intent := range slices.Backward(j.games[game]) {
+		if intent.ends() {
+			ends++
+		}
+		if intent.decided() && (!intent.ends() || ends > keptEnds) {
+			continue
+		}
+		kept = append(kept, intent)
+	}
+	slices.Reverse(kept)
+	if j.games[game] = kept; len(kept) == 0 {
+		delete(j.games, game)
+	}
+}
+
+// Forget drops a game from memory, not from the log.
+func (j *Journal) Forget(game types.NamespacedName) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.games, game)
+}

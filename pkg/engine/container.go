@@ -27,8 +27,9 @@ type Container struct {
 	// Installation owns the container; empty if it is not one of ours.
 	Installation string
 	Game         GameID
-	// UID, SpecHash and Generation are read from the container's labels.
+	// UID, Operation, SpecHash and Generation are read from the container's labels.
 	UID        string
+	Operation  string
 	SpecHash   string
 	Generation int64
 	State      State

@@ -37,12 +37,16 @@ func ended(in Input) *v1alpha1.Termination {
 	if c.Exit == nil || alive(c) || c.Exit.FinishedAt.IsZero() { // it never ran
 		return nil
 	}
-	reason, message := cause(in, c)
-	return &v1alpha1.Termination{
-		Reason: reason, Message: message, ExitCode: c.Exit.Code,
-		ContainerID: c.ID, ImageDigest: c.ImageID,
+	end := &v1alpha1.Termination{
+		ExitCode: c.Exit.Code, ContainerID: c.ID, ImageDigest: c.ImageID,
 		StartedAt: microTime(c.StartedAt), FinishedAt: microTime(c.Exit.FinishedAt),
 	}
+	if ours := ourEnd(in, c); ours != nil {
+		end.Reason, end.Message, end.Operation = ours.Cause, ours.tell(), ours.ID
+	} else {
+		end.Reason, end.Message = cause(in, c)
+	}
+	return end
 }
 
 // vanished is the end of a container that ran, and is gone without a trace of
@@ -62,18 +66,14 @@ func vanished(in Input) *v1alpha1.Termination {
 		ContainerID: recorded.ID, ImageDigest: recorded.ImageDigest,
 		StartedAt: recorded.StartedAt, FinishedAt: microTime(in.Now),
 	}
-	if remove, ok := succeeded(in.Last).(RemoveContainer); ok && remove.ID == recorded.ID {
-		end.Reason, end.Message = v1alpha1.TerminationStoppedByUs, "removed by Runtime Manager"
+	if ours := ourRemoval(in, recorded.ID, recorded.StartedAt.Time); ours != nil {
+		end.Reason, end.Message, end.Operation = ours.Cause, ours.tell(), ours.ID
 	}
 	return end
 }
 
-// cause says why a container ended. What we did ourselves explains its end
-// before any exit code does.
+// cause says why a container ended that we did not end ourselves.
 func cause(in Input, c *engine.Container) (v1alpha1.TerminationReason, string) {
-	if stop := ourStop(in, c.ID); stop != nil {
-		return stop.Cause, "stopped by Runtime Manager: " + stop.Why
-	}
 	exit := c.Exit
 	switch {
 	case exit.OOMKilled:
@@ -87,28 +87,6 @@ func cause(in Input, c *engine.Container) (v1alpha1.TerminationReason, string) {
 	default:
 		return v1alpha1.TerminationCrashed, fmt.Sprintf("exit code %d", exit.Code)
 	}
-}
-
-// ourStop is the stop of ours that ended a container: in hand, just done, or,
-// after a restart of the manager, implied by what the record asks for.
-func ourStop(in Input, id string) *StopContainer {
-	if in.InHand != nil {
-		if stop, ok := in.InHand.Action.(StopContainer); ok && stop.ID == id {
-			return &stop
-		}
-	}
-	if in.Last != nil {
-		if stop, ok := in.Last.Action.(StopContainer); ok && stop.ID == id {
-			return &stop
-		}
-	}
-	switch {
-	case !in.Record.DeletionTimestamp.IsZero():
-		return &StopContainer{ID: id, Cause: v1alpha1.TerminationStoppedByUs, Why: whyDeleted}
-	case in.Record.Spec.State == v1alpha1.StateStopped:
-		return &StopContainer{ID: id, Cause: v1alpha1.TerminationStoppedByUs, Why: whyStopped}
-	}
-	return nil
 }
 
 // inARow counts the ends nobody asked for: again from one after a run of
@@ -137,14 +115,6 @@ func sameEnd(a, b *v1alpha1.Termination) bool {
 
 func startedAfter(c *engine.Container, end *metav1.MicroTime) bool {
 	return c != nil && alive(c) && end != nil && c.StartedAt.After(end.Time)
-}
-
-// succeeded is the action that just succeeded; nil if there is none.
-func succeeded(last *Outcome) Action {
-	if last == nil || last.Err != nil {
-		return nil
-	}
-	return last.Action
 }
 
 // microTime drops what a record cannot hold, so that what is read back is equal.

@@ -50,6 +50,9 @@ type Input struct {
 	Brake *Brake
 	// InHand is slow work that goes on beside the queue.
 	InHand *Work
+	// Intents are what we were about to do to the game's containers, or did, as
+	// far as it may still explain something; oldest first.
+	Intents []Intent
 	// Last is what was done since the status was last written, if anything.
 	Last     *Outcome
 	Settings Settings
@@ -69,9 +72,11 @@ type Image struct {
 
 // Work is slow work in hand: an image pull or a stop.
 type Work struct {
-	Action   Action
-	Since    time.Time
-	Deadline time.Time
+	Action Action
+	// Operation is the id of its intent; empty for what has none.
+	Operation string
+	Since     time.Time
+	Deadline  time.Time
 	// Queued says that it has not begun: it waits for its turn.
 	Queued bool
 }
@@ -87,7 +92,9 @@ func (w Work) String() string {
 // Outcome is how an action ended.
 type Outcome struct {
 	Action Action
-	Err    error
+	// Operation is the id of its intent; empty for what has none.
+	Operation string
+	Err       error
 }
 
 // Plan is what is to be done, in order. The first action is done now, the rest

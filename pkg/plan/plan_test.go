@@ -361,11 +361,10 @@ func TestOurOwnStopIsNoRestart(t *testing.T) {
 	s := newScene().container("c1", engine.StateRunning).reported()
 	s.spec(func(spec *v1alpha1.GameRuntimeSpec) { spec.Image = "galaxy/chess:1.0.1" })
 	stop := For(s.in).Next().(StopContainer)
-	s.in.InHand = &Work{Action: stop}
+	s.meant(stop).later(time.Second)
 	s.in.View.Containers[0].State, s.in.View.Containers[0].Exit = engine.StateExited, &engine.Exit{Code: 137, FinishedAt: s.in.Now}
 	s.reported()
 	require.Equal(t, v1alpha1.TerminationStoppedByUs, s.in.Record.Status.LastTermination.Reason)
-	s.in.InHand = nil
 	require.Equal(t, "RenameContainer CreateContainer StartContainer RemoveContainer", verbs(For(s.in)))
 	s.gone().did(RemoveContainer{ID: "c1"}, nil).reported()
 	s.container("c2", engine.StateRunning, func(c *engine.Container) { c.StartedAt = s.in.Now.Add(time.Second) }).reported()

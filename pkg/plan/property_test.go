@@ -39,7 +39,7 @@ func TestPlanIsReachedFromAnywhere(t *testing.T) {
 
 // drawWorld is any state that a manager may find when it starts.
 func drawWorld(t *rapid.T) *world {
-	w := &world{t: t, in: newScene().in, images: map[string]bool{}}
+	w := &world{t: t, in: newScene().in, images: map[string]bool{}, stopped: map[string]bool{}, crashed: map[string]bool{}}
 	w.in.View, w.in.Fleet = engine.View{}, engine.Fleet{}
 	w.trouble = pick(w, "trouble", noTrouble, noTrouble, engineLost, registryRefuses, nameTaken, portTaken)
 	w.images[w.in.Record.Spec.Image] = rapid.Bool().Draw(t, "image is here")

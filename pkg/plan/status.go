@@ -25,6 +25,7 @@ func Status(in Input, p Plan) v1alpha1.GameRuntimeStatus {
 	status.Health = health(in)
 	status.Drift = drift(in, p)
 	status.Rollback = rollback(in)
+	status.LastOperation = lastOperation(in)
 	status.Retried = in.Record.Annotations[v1alpha1.AnnotationRetry]
 	status.Pending = pending(in, p)
 	status.Phase = phase(in, p)

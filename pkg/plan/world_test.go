@@ -30,6 +30,9 @@ type world struct {
 	probed     bool
 	verdict    string
 	brake      *Brake
+	// stopped are the runs that we ended, and crashed those that ended by
+	// themselves, by container and end.
+	stopped, crashed map[string]bool
 	// late are actions whose effect is still to come.
 	late     []Action
 	trouble  string
@@ -125,6 +128,7 @@ func (w *world) pass() {
 	}
 	status := Status(w.in, p)
 	w.checkTransition(record.Status.Container, status.Container)
+	w.checkCause(status.LastTermination)
 	w.in.Last = nil
 	if w.fate("report", lost) == well {
 		record.Status = status
@@ -138,7 +142,7 @@ func (w *world) finish() *Outcome {
 		return nil
 	}
 	w.in.InHand = nil
-	return &Outcome{Action: work.Action, Err: w.try(work.Action)}
+	return w.carryOut(work.Action, work.Operation)
 }
 
 // act does the next action. Slow ones go on beside the passes.
@@ -147,12 +151,33 @@ func (w *world) act(next Action) bool {
 	case nil, Wait:
 		return false
 	case PullImage, StopContainer:
-		w.in.InHand = &Work{Action: next, Since: w.in.Now, Deadline: w.in.Now.Add(time.Minute)}
+		w.in.InHand = &Work{Action: next, Operation: w.intend(next), Since: w.in.Now, Deadline: w.in.Now.Add(time.Minute)}
 		w.observe(nil)
 	default:
-		w.observe(&Outcome{Action: next, Err: w.try(next)})
+		w.observe(w.carryOut(next, w.intend(next)))
 	}
 	return true
+}
+
+// intend writes down what is about to be done; it outlives the manager.
+func (w *world) intend(a Action) string {
+	intent := IntentTo(a, w.in.View)
+	if intent == nil {
+		return ""
+	}
+	intent.ID, intent.At, intent.Deadline = fmt.Sprint("o-", len(w.in.Intents)), w.in.Now, w.in.Now.Add(time.Hour)
+	w.in.Intents = append(w.in.Intents, *intent)
+	return intent.ID
+}
+
+func (w *world) carryOut(a Action, operation string) *Outcome {
+	err := w.try(a)
+	for i, intent := range w.in.Intents {
+		if intent.ID == operation {
+			w.in.Intents[i] = intent.Finished(err, w.in.Settings)
+		}
+	}
+	return &Outcome{Action: a, Operation: operation, Err: err}
 }
 
 func (w *world) observe(last *Outcome) {
@@ -212,6 +237,9 @@ func (w *world) try(a Action) error {
 	fate := w.fate("action", declined, lost, twice, late)
 	if _, local := a.(RemoveState); local && fate == late {
 		fate = declined
+	}
+	if stop, ok := a.(StopContainer); ok && (fate == well || fate == lost || fate == twice) {
+		w.noteStop(stop.ID)
 	}
 	switch fate {
 	case declined:
@@ -381,6 +409,7 @@ func (w *world) handle(c *engine.Container, what string) {
 	case what == "hang":
 		c.Unresponsive = !c.Unresponsive
 	case what == "crash" && alive(c):
+		w.crashed[endOf(c.ID, w.in.Now)] = true
 		w.end(c, engine.Exit{Code: pick(w, "code", int32(0), 1, 137, 255), OOMKilled: rapid.Bool().Draw(w.t, "oom")})
 	case what == "pause" && c.State == engine.StateRunning:
 		c.State = engine.StatePaused
@@ -428,6 +457,33 @@ func (w *world) edit() {
 	}
 }
 
+func endOf(container string, at time.Time) string {
+	return container + "@" + at.UTC().Format(time.RFC3339Nano)
+}
+
+// noteStop notes a stop that is about to end the run that it was meant for, and
+// not one that somebody began since.
+func (w *world) noteStop(id string) {
+	c := w.find(id)
+	meant := func(i Intent) bool { return i.Action == v1alpha1.ActionStop && i.means(c.ID, c.StartedAt) }
+	if c != nil && alive(c) && slices.ContainsFunc(w.in.Intents, meant) {
+		w.stopped[endOf(id, w.in.Now)] = true
+	}
+}
+
+// checkCause: what we ended we say we ended, after a restart too, and nothing else.
+func (w *world) checkCause(end *v1alpha1.Termination) {
+	if end == nil || end.ContainerID == "" || end.FinishedAt == nil {
+		return
+	}
+	key := endOf(end.ContainerID, end.FinishedAt.Time)
+	ours := end.Operation != ""
+	meant := slices.ContainsFunc(w.in.Intents, func(i Intent) bool { return i.Container == end.ContainerID && i.ends() })
+	require.False(w.t, w.stopped[key] && !ours, "a stop of ours is called %s", end.Reason)
+	require.False(w.t, w.crashed[key] && !meant && ours, "a crash is called a stop of ours")
+	require.False(w.t, ours && end.Reason != v1alpha1.TerminationStoppedByUs && end.Reason != v1alpha1.TerminationProbeFailed)
+}
+
 // rest lets time pass until the plan says to look again. It is what a removal
 // that goes on needs.
 func (w *world) rest() {
@@ -455,6 +511,7 @@ func clone(in Input) Input {
 		c.HostPorts = maps.Clone(c.HostPorts)
 	}
 	in.Health = slices.Clone(in.Health)
+	in.Intents = slices.Clone(in.Intents)
 	if in.InHand != nil {
 		work := *in.InHand
 		in.InHand = &work

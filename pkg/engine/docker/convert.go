@@ -131,6 +131,7 @@ func readLabels(c *engine.Container, labels map[string]string) {
 	c.Installation = labels[v1alpha1.LabelInstallation]
 	c.Game = engine.GameID{Namespace: labels[v1alpha1.LabelNamespace], Name: labels[v1alpha1.LabelGame]}
 	c.UID = labels[v1alpha1.LabelUID]
+	c.Operation = labels[v1alpha1.LabelOperation]
 	c.SpecHash = labels[v1alpha1.LabelSpecHash]
 	c.Generation, _ = strconv.ParseInt(labels[v1alpha1.LabelGeneration], 10, 64) // 0 is no generation
 }

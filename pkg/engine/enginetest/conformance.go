@@ -95,6 +95,7 @@ func (f Fixture) spec(name string, args ...string) engine.ContainerSpec {
 			v1alpha1.LabelNamespace:    "arena",
 			v1alpha1.LabelGame:         name,
 			v1alpha1.LabelUID:          "uid-of-" + name,
+			v1alpha1.LabelOperation:    "operation-of-" + name,
 			v1alpha1.LabelSpecHash:     "0123456789abcdef",
 			v1alpha1.LabelGeneration:   "7",
 		},

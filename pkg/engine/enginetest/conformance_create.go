@@ -37,7 +37,7 @@ func testCreate(t *testing.T, f Fixture) {
 	require.NotEmpty(t, c.ImageID)
 	want := engine.Container{
 		ID: id, Name: spec.Name, Installation: f.Installation, Game: engine.GameID{Namespace: "arena", Name: "chess"},
-		UID: "uid-of-chess", SpecHash: "0123456789abcdef", Generation: 7, State: engine.StateCreated, Image: f.Image,
+		UID: "uid-of-chess", Operation: "operation-of-chess", SpecHash: "0123456789abcdef", Generation: 7, State: engine.StateCreated, Image: f.Image,
 		ImageID: c.ImageID, CreatedAt: c.CreatedAt, Resources: spec.Resources, Made: c.Made, Inspected: true,
 	}
 	require.Equal(t, want, c)

@@ -94,7 +94,7 @@ func (s *Sim) List(ctx context.Context, installation string) ([]engine.Container
 		for _, c := range s.containers {
 			if c.Installation == installation {
 				all = append(all, engine.Container{
-					ID: c.ID, Name: c.Name, Installation: c.Installation, Game: c.Game, UID: c.UID, SpecHash: c.SpecHash,
+					ID: c.ID, Name: c.Name, Installation: c.Installation, Game: c.Game, UID: c.UID, Operation: c.Operation, SpecHash: c.SpecHash,
 					Generation: c.Generation, State: c.State, Image: c.Image, ImageID: c.ImageID, CreatedAt: c.CreatedAt,
 				})
 			}
@@ -201,6 +201,7 @@ func (s *Sim) Create(ctx context.Context, spec engine.ContainerSpec) (id string,
 		c := &simContainer{spec: spec, Container: engine.Container{
 			ID: fmt.Sprintf("%064x", s.created), Name: spec.Name, State: engine.StateCreated, Image: spec.Image, ImageID: s.images[spec.Image].ID,
 			Installation: spec.Labels[v1alpha1.LabelInstallation], UID: spec.Labels[v1alpha1.LabelUID], SpecHash: spec.Labels[v1alpha1.LabelSpecHash],
+			Operation: spec.Labels[v1alpha1.LabelOperation],
 			Game:      engine.GameID{Namespace: spec.Labels[v1alpha1.LabelNamespace], Name: spec.Labels[v1alpha1.LabelGame]},
 			CreatedAt: now(), Resources: spec.Resources, Made: made(spec), Inspected: true,
 		}}

@@ -1,0 +1,137 @@
+package plan
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+// codes are the error codes of an action that failed, by what the engine said.
+var codes = map[engine.Kind]string{
+	engine.Unreachable:   v1alpha1.CodeDockerUnavailable,
+	engine.Timeout:       v1alpha1.CodeTimeout,
+	engine.NotFound:      v1alpha1.CodeNotFound,
+	engine.NameConflict:  v1alpha1.CodeConflict,
+	engine.PortConflict:  v1alpha1.CodeContainerStartFailed,
+	engine.PullFailed:    v1alpha1.CodeImagePullFailed,
+	engine.Invalid:       v1alpha1.CodeStartConfigInvalid,
+	engine.MountFailed:   v1alpha1.CodeContainerStartFailed,
+	engine.ProgramFailed: v1alpha1.CodeContainerStartFailed,
+	engine.StartFailed:   v1alpha1.CodeContainerStartFailed,
+	engine.Failed:        v1alpha1.CodeInternalError,
+}
+
+// Finished is an intent with what came of it, as far as the engine's answer
+// tells. A call that was not answered may have had its effect.
+func (i Intent) Finished(err error, settings Settings) Intent {
+	i.Outcome = v1alpha1.OperationSucceeded
+	if err == nil {
+		return i
+	}
+	i.Outcome, i.Code, i.Message = v1alpha1.OperationFailed, codes[engine.KindOf(err)], withoutHostPaths(err.Error(), settings)
+	switch engine.KindOf(err) {
+	case engine.Timeout, engine.Unreachable:
+		i.Outcome = v1alpha1.OperationUnknown
+	}
+	return i
+}
+
+// lastOperation is what was just done, or the last of what is settled only now.
+func lastOperation(in Input) *v1alpha1.Operation {
+	last := in.Record.Status.LastOperation
+	if in.Last != nil && in.Last.Operation != "" {
+		intent := *IntentTo(in.Last.Action, in.View)
+		intent.ID = in.Last.Operation
+		last = operation(intent.Finished(in.Last.Err, in.Settings), in.Now)
+	}
+	for _, intent := range Settled(in) {
+		settled := operation(intent, intent.At)
+		if last == nil || last.ID == settled.ID || settled.At.After(last.At.Time) {
+			last = settled
+		}
+	}
+	return last
+}
+
+func operation(i Intent, at time.Time) *v1alpha1.Operation {
+	return &v1alpha1.Operation{
+		ID: i.ID, Action: i.Action, Outcome: i.Outcome, Code: i.Code, Message: i.Message, At: metav1.NewTime(at.Truncate(time.Second)),
+	}
+}
+
+// Settled are the intents with an outcome that was not known, and that the view
+// tells: those that a crash left open, and those whose call was not answered.
+func Settled(in Input) []Intent {
+	var settled []Intent
+	for _, intent := range in.Intents {
+		open := intent.Outcome == "" || intent.Outcome == v1alpha1.OperationUnknown
+		inHand := in.InHand != nil && in.InHand.Operation == intent.ID
+		if !open || inHand || !in.View.Seen || !in.View.At.After(intent.At) {
+			continue
+		}
+		if outcome := outcomeSeen(in, &intent); outcome != intent.Outcome {
+			intent.Outcome, intent.Code, intent.Message = outcome, "", seen[outcome]
+			settled = append(settled, intent)
+		}
+	}
+	return settled
+}
+
+// seen is what is told of an outcome that nobody answered.
+var seen = map[string]string{
+	v1alpha1.OperationSucceeded: "not answered, but seen on the engine",
+	v1alpha1.OperationFailed:    "not answered, and without effect",
+	v1alpha1.OperationUnknown:   "not answered",
+}
+
+// outcomeSeen judges by what there is now. That nothing is seen of it means
+// nothing while the engine may still be at it.
+func outcomeSeen(in Input, i *Intent) string {
+	done, undone := effect(in, i)
+	switch {
+	case done:
+		return v1alpha1.OperationSucceeded
+	case undone && in.View.At.After(i.Deadline.Add(clockTolerance)):
+		return v1alpha1.OperationFailed
+	default:
+		return v1alpha1.OperationUnknown
+	}
+}
+
+// effect says whether what an intent was for is seen, or that it is not. Both are
+// false where nothing can tell.
+func effect(in Input, i *Intent) (done, undone bool) {
+	c := find(in.View, i.Container)
+	switch i.Action {
+	case v1alpha1.ActionCreate:
+		done = createdBy(in.View, i.ID)
+		return done, !done
+	case v1alpha1.ActionStart:
+		done = c != nil && !c.StartedAt.Before(i.At.Add(-clockTolerance))
+		return done, c != nil && c.Inspected && !done
+	case v1alpha1.ActionStop:
+		done = c == nil || !alive(c) || c.Inspected && !i.means(c.ID, c.StartedAt)
+		return done, !done
+	case v1alpha1.ActionRemove:
+		return c == nil, c != nil
+	case v1alpha1.ActionUpdate:
+		return c != nil && c.Inspected && c.Resources == resources(in.Record), false
+	case v1alpha1.ActionRemoveState:
+		deleted := !in.Record.DeletionTimestamp.IsZero() // only then it is known whether it is there
+		return deleted && !in.StateExists, deleted && in.StateExists
+	}
+	return false, false
+}
+
+// createdBy says that a container is there that an operation created.
+func createdBy(view engine.View, operation string) bool {
+	for i := range view.Containers {
+		if view.Containers[i].Operation == operation {
+			return true
+		}
+	}
+	return false
+}

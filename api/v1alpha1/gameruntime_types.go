@@ -185,7 +185,10 @@ type GameRuntimeSpec struct {
 	// +optional
 	RetainStoppedFor *metav1.Duration `json:"retainStoppedFor,omitempty"`
 
-	// RestartPolicy says which exits are followed by a restart.
+	// RestartPolicy says which exits are followed by a restart: all of them, those
+	// but Completed, or none. A start that failed is no exit, and is tried again.
+	// A game that went down with the engine or its host did not exit by itself: it
+	// is started again under each policy, Never too, for as long as state is Running.
 	// +kubebuilder:default=Always
 	// +optional
 	RestartPolicy RestartPolicy `json:"restartPolicy,omitempty"`
@@ -470,8 +473,8 @@ const (
 // +kubebuilder:validation:Enum=Completed;Crashed;OOMKilled;StartFailedPort;StartFailedMount;StartFailedImage;StartFailedRuntime;StoppedByUs;StoppedByHand;ProbeFailed;EngineRestarted;HostRebooted;Unknown
 type TerminationReason string
 
-// Causes of death. Exit code 128 is a failed start, 255 is unknown, and 137 is
-// any SIGKILL: only the engine's own flag makes it OOMKilled.
+// Causes of death. The exit code alone tells few of them: 255 is unknown, and
+// 137 is any SIGKILL: only the engine's own flag makes it OOMKilled.
 const (
 	TerminationCompleted TerminationReason = "Completed"
 	TerminationCrashed   TerminationReason = "Crashed"
@@ -487,7 +490,8 @@ const (
 	TerminationStoppedByHand TerminationReason = "StoppedByHand"
 	TerminationProbeFailed   TerminationReason = "ProbeFailed"
 	// TerminationEngineRestarted went down with the engine's daemon, and
-	// TerminationHostRebooted with its host.
+	// TerminationHostRebooted with its host. Neither is the game's fault: its
+	// back-off grows with neither, nor with a stop by hand.
 	TerminationEngineRestarted TerminationReason = "EngineRestarted"
 	TerminationHostRebooted    TerminationReason = "HostRebooted"
 	TerminationUnknown         TerminationReason = "Unknown"

@@ -133,10 +133,11 @@ func failureReason(last *Outcome) string {
 	return v1alpha1.ReasonEngineError
 }
 
-// restartDelay holds a restart back after an end that nobody asked for.
+// restartDelay holds a restart back after an end that nobody asked for. A start
+// that failed since is held back as any failure.
 func restartDelay(in Input) *Wait {
 	end := lastTermination(in)
-	if end == nil || retryAsked(in) || end.InARow == 0 || end.RestartedAt != nil || end.ObservedGeneration != in.Record.Generation {
+	if end == nil || retryAsked(in) || end.InARow == 0 || neverRan(end.Reason) || end.RestartedAt != nil || end.ObservedGeneration != in.Record.Generation {
 		return nil
 	}
 	backoff := in.Record.Spec.Backoff

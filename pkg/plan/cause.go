@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,11 +9,14 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// lastTermination is how the game last ended: as the engine shows it now, or
-// as it was recorded.
+// lastTermination is how the game last ended, or failed to start: as the engine
+// shows it now, or as it was recorded.
 func lastTermination(in Input) *v1alpha1.Termination {
 	last := in.Record.Status.LastTermination.DeepCopy()
-	if end := ended(in); end != nil && !sameEnd(last, end) && !older(end, last) {
+	if failed := startFailure(in, last); failed != nil {
+		return failed
+	}
+	if end := newEnd(in); end != nil {
 		end.ObservedGeneration = in.Record.Generation
 		end.InARow = inARow(in, last, end)
 		return end
@@ -23,6 +25,35 @@ func lastTermination(in Input) *v1alpha1.Termination {
 		last.RestartedAt = microTime(c.StartedAt)
 	}
 	return last
+}
+
+// Ended says that the engine shows an end that the record does not tell yet, and
+// of which container: its last lines belong into Input.Log, and are to be had
+// until anything is done about it. A container that is gone has no id.
+func Ended(in Input) (id string, ended bool) {
+	end := newEnd(in)
+	if end == nil || in.Brake != nil { // until that is released, nothing is told
+		return "", false
+	}
+	if c, _ := choose(in); c != nil {
+		id = c.ID
+	}
+	return id, true
+}
+
+// newEnd is the end that the engine shows and the record does not tell.
+func newEnd(in Input) *v1alpha1.Termination {
+	last := in.Record.Status.LastTermination
+	if end := ended(in); end != nil && !sameRun(last, end) && !older(end, last) {
+		return end
+	}
+	return nil
+}
+
+// sameRun says that an end is of the run that the record tells the end of, or
+// that a failed start came after: a run ends once.
+func sameRun(last, end *v1alpha1.Termination) bool {
+	return sameEnd(last, end) || last != nil && last.ContainerID == end.ContainerID && last.StartedAt.Equal(end.StartedAt)
 }
 
 // ended is the end that the engine shows, recorded or not.
@@ -38,14 +69,16 @@ func ended(in Input) *v1alpha1.Termination {
 		return nil
 	}
 	end := &v1alpha1.Termination{
-		ExitCode: c.Exit.Code, ContainerID: c.ID, ImageDigest: c.ImageID,
+		ExitCode: c.Exit.Code, Log: lastLines(in.Log), ContainerID: c.ID, ImageDigest: c.ImageID,
 		StartedAt: microTime(c.StartedAt), FinishedAt: microTime(c.Exit.FinishedAt),
 	}
 	if ours := ourEnd(in, c); ours != nil {
 		end.Reason, end.Message, end.Operation = ours.Cause, ours.tell(), ours.ID
 	} else {
 		end.Reason, end.Message = cause(in, c)
+		end.Message = withoutHostPaths(end.Message, in.Settings)
 	}
+	end.Signal = signalOf(end.Reason, c)
 	return end
 }
 
@@ -72,25 +105,9 @@ func vanished(in Input) *v1alpha1.Termination {
 	return end
 }
 
-// cause says why a container ended that we did not end ourselves.
-func cause(in Input, c *engine.Container) (v1alpha1.TerminationReason, string) {
-	exit := c.Exit
-	switch {
-	case exit.OOMKilled:
-		return v1alpha1.TerminationOOMKilled, fmt.Sprintf("out of memory, exit code %d", exit.Code)
-	case exit.Error != "":
-		return v1alpha1.TerminationStartFailedRuntime, exit.Error
-	case exit.Code == 255:
-		return v1alpha1.TerminationUnknown, "the engine lost the exit code: its host or its shim went away"
-	case exit.Code == 0:
-		return v1alpha1.TerminationCompleted, "exit code 0"
-	default:
-		return v1alpha1.TerminationCrashed, fmt.Sprintf("exit code %d", exit.Code)
-	}
-}
-
 // inARow counts the ends nobody asked for: again from one after a run of
-// backoff.resetAfter, and after a change of the spec.
+// backoff.resetAfter, and after a change of the spec. What is not the game's
+// fault is an end like any other, and makes its back-off no longer.
 func inARow(in Input, last, end *v1alpha1.Termination) int32 {
 	if end.Reason == v1alpha1.TerminationStoppedByUs {
 		return 0
@@ -99,6 +116,10 @@ func inARow(in Input, last, end *v1alpha1.Termination) int32 {
 	ranLong := resetAfter > 0 && end.StartedAt != nil && end.FinishedAt.Sub(end.StartedAt.Time) >= resetAfter
 	if last == nil || ranLong || last.ObservedGeneration != in.Record.Generation {
 		return 1
+	}
+	switch end.Reason {
+	case v1alpha1.TerminationStoppedByHand, v1alpha1.TerminationEngineRestarted, v1alpha1.TerminationHostRebooted:
+		return max(last.InARow, 1)
 	}
 	return last.InARow + 1
 }
@@ -109,6 +130,7 @@ func older(end, last *v1alpha1.Termination) bool {
 	return last != nil && last.ContainerID != end.ContainerID && last.FinishedAt != nil && end.FinishedAt.Before(last.FinishedAt)
 }
 
+// sameEnd says that two records are of one end, or of one start that failed.
 func sameEnd(a, b *v1alpha1.Termination) bool {
 	return a != nil && a.ContainerID == b.ContainerID && a.FinishedAt.Equal(b.FinishedAt)
 }

@@ -48,6 +48,9 @@ type Input struct {
 	// Brake holds while this game's container vanished together with many others;
 	// nil otherwise.
 	Brake *Brake
+	// Log is what the game wrote last before an end that the record does not tell
+	// yet, see Ended.
+	Log string
 	// InHand is slow work that goes on beside the queue.
 	InHand *Work
 	// Intents are what we were about to do to the game's containers, or did, as
@@ -381,8 +384,16 @@ func restart(in Input, c *engine.Container) []Action {
 
 // mayRestart says whether a game that ended so is started again. Whatever ended
 // it, a record that asked for Stopped since and now asks for Running is a wish.
+//
+// What the policy speaks of is how the game's own runs end. A start that failed
+// is no run, and what goes down with the engine or its host did not end: the
+// record asked for it all the time.
 func mayRestart(policy v1alpha1.RestartPolicy, end *v1alpha1.Termination) bool {
-	if end == nil || end.Settled || end.Reason == v1alpha1.TerminationStoppedByUs {
+	if end == nil || end.Settled || neverRan(end.Reason) {
+		return true
+	}
+	switch end.Reason {
+	case v1alpha1.TerminationStoppedByUs, v1alpha1.TerminationEngineRestarted, v1alpha1.TerminationHostRebooted:
 		return true
 	}
 	switch policy {

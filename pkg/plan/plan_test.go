@@ -236,6 +236,8 @@ func checkStatus(t rapid.TB, in Input) {
 	again.Record = in.Record.DeepCopy()
 	again.Record.Status, again.Last = status, nil
 	require.Equal(t, status, Status(again, For(again)), "15. a status is stable: a second look changes nothing")
+	_, ended := Ended(again)
+	require.False(t, ended, "16. an end that was told is no news")
 }
 
 func TestCrashLoop(t *testing.T) {

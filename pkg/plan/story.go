@@ -41,6 +41,7 @@ func tellEnd(before, after v1alpha1.GameRuntimeStatus, tell teller) {
 		return
 	}
 	switch {
+	case neverRan(end.Reason): // nothing ended: what the record waits for tells it
 	case end.Reason == v1alpha1.TerminationStoppedByUs:
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonEnded, "%s, exit code %d", end.Message, end.ExitCode)
 	case end.Reason == v1alpha1.TerminationCompleted:

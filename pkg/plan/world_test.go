@@ -117,7 +117,7 @@ func (w *world) pass() {
 	last := w.finish()
 	w.observe(last)
 	p := w.decide()
-	if last == nil && w.act(p.Next()) {
+	if _, ended := Ended(w.in); last == nil && !ended && w.act(p.Next()) {
 		p = w.decide()
 	}
 	w.next, w.again = p.Next(), p.Again
@@ -243,7 +243,7 @@ func (w *world) try(a Action) error {
 	}
 	switch fate {
 	case declined:
-		kind := pick(w, "kind", engine.Failed, engine.Timeout, engine.Unreachable, engine.StartFailed)
+		kind := pick(w, "kind", engine.Failed, engine.Timeout, engine.Unreachable, engine.StartFailed, engine.MountFailed)
 		return &engine.Error{Op: a.String(), Kind: kind, Err: errors.New("refused in " + w.in.Settings.StateRoot)}
 	case lost:
 		_ = w.do(a)
@@ -331,7 +331,7 @@ func (w *world) start(c *engine.Container, fail func(engine.Kind) error) error {
 		if c.Exit != nil {
 			exit = *c.Exit
 		}
-		exit.Error = "port is already allocated"
+		exit.Error, exit.StartKind = "port is already allocated", engine.PortConflict
 		c.Exit = &exit
 		return fail(engine.PortConflict)
 	}

@@ -29,6 +29,7 @@ import (
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 	"galaxy.io/runtime-manager/pkg/engine/enginetest"
+	"galaxy.io/runtime-manager/pkg/journal"
 	"galaxy.io/runtime-manager/pkg/mirror"
 	"galaxy.io/runtime-manager/pkg/plan"
 	"galaxy.io/runtime-manager/pkg/probe"
@@ -50,6 +51,9 @@ type world struct {
 	sim   *enginetest.Sim
 	clock *testclock.FakeClock
 	woken chan engine.GameID
+	// rows outlive a journal.
+	rows journal.Log
+	halt func()
 }
 
 func newWorld(t *testing.T) *world { return newWorldThat(t, func(*world, *mirror.Options) {}) }
@@ -59,43 +63,54 @@ func newWorldThat(t *testing.T, wire func(*world, *mirror.Options)) *world {
 	scheme := runtime.NewScheme()
 	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	records := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.GameRuntime{}).Build()
-	w := &world{
-		t: t, sim: enginetest.NewSim(image), clock: testclock.NewFakeClock(time.Now()), woken: make(chan engine.GameID, 100),
-	}
-	root := filepath.Join(t.TempDir(), "games")
+	w := &world{t: t, sim: enginetest.NewSim(image), clock: testclock.NewFakeClock(time.Now()), rows: journal.InMemory()}
+	w.boot(records, w.sim, w.clock, filepath.Join(t.TempDir(), "games"), wire)
+	t.Cleanup(func() { w.halt() })
+	return w
+}
+
+// boot starts a manager that knows nothing yet.
+func (w *world) boot(
+	records client.WithWatch, e engine.Engine, now clock.PassiveClock, root string, wire func(*world, *mirror.Options),
+) {
 	settings := plan.Settings{Installation: "0123456789", Network: "galaxy.01234567", StateRoot: root, User: fmt.Sprint(os.Getuid())}
+	woken := make(chan engine.GameID, 100)
+	wake := func(g engine.GameID) { woken <- g }
+	w.woken = woken
 	w.GameRuntimeReconciler = &GameRuntimeReconciler{
-		client: records, live: records, engine: w.sim, settings: settings, clock: w.clock, log: logr.Discard(),
+		client: records, live: records, engine: e, settings: settings, clock: now, log: logr.Discard(),
 		prober:   probe.New(probe.Options{Log: logr.Discard()}),
 		recorder: events.NewFakeRecorder(1000),
+		journal:  journal.New(w.rows, logr.Discard()),
 		states:   states{root: root},
 		brake: newBrake(brakeOptions{
 			records: records, clock: clock.RealClock{}, log: logr.Discard(), share: 0.2, min: 3, pace: time.Millisecond,
 			wake: func(games ...engine.GameID) {
 				for _, g := range games {
-					w.woken <- g
+					wake(g)
 				}
 			},
 		}),
 	}
-	wake := func(g engine.GameID) { w.woken <- g }
-	w.work = newWorkshop(w.clock, wake, newPulls(w.clock, w.pull, wake, w.tellPulling))
+	w.work = newWorkshop(now, wake, newPulls(w.clock, w.pull, wake, w.tellPulling))
 	options := mirror.Options{
-		Reader: w.sim, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,
+		Reader: e, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,
 	}
 	wire(w, &options)
 	w.mirror = mirror.New(options)
 	w.brake.mirror = w.mirror
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
-	go func() { ended <- w.mirror.Run(ctx) }()
-	go func() { ended <- w.work.Start(ctx) }()
-	t.Cleanup(func() {
+	mirrored, worked := w.mirror, w.work
+	go func() { ended <- mirrored.Run(ctx) }()
+	go func() { ended <- worked.Start(ctx) }()
+	require.NoError(w.t, journalist{w.journal, w.brake, func(engine.GameID) {}}.Start(ctx))
+	w.halt = func() {
 		cancel()
-		require.NoError(t, errors.Join(<-ended, <-ended))
-	})
-	require.Eventually(t, func() bool { return w.mirror.Fleet().Reachable }, patience, time.Millisecond)
-	return w
+		require.NoError(w.t, errors.Join(<-ended, <-ended))
+		w.journal.Close()
+	}
+	require.Eventually(w.t, func() bool { return w.mirror.Fleet().Reachable }, patience, time.Millisecond)
 }
 
 // declared is a record, as the API server would have defaulted it.
@@ -413,7 +428,7 @@ func TestWorkshop(t *testing.T) {
 	}()
 
 	begun, cancelled := make(chan struct{}), make(chan struct{})
-	w.begin(chess, plan.PullImage{Ref: "typo"}, time.Hour, func(ctx context.Context) error {
+	w.begin(chess, plan.Work{Action: plan.PullImage{Ref: "typo"}}, time.Hour, func(ctx context.Context) error {
 		close(begun)
 		<-ctx.Done()
 		close(cancelled)
@@ -422,7 +437,7 @@ func TestWorkshop(t *testing.T) {
 	<-begun
 	require.Equal(t, plan.PullImage{Ref: "typo"}, w.inHand(chess).Action)
 	require.Nil(t, w.take(chess))
-	w.begin(chess, plan.PullImage{Ref: "right"}, time.Hour, func(context.Context) error { return nil })
+	w.begin(chess, plan.Work{Action: plan.PullImage{Ref: "right"}}, time.Hour, func(context.Context) error { return nil })
 	<-cancelled
 	require.Equal(t, chess, <-woken)
 	outcome := w.take(chess)

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -26,42 +27,33 @@ const (
 	stopMargin = 30 * time.Second
 )
 
-// act does the next action. One that goes on beside the queue has acted, but
-// has no outcome yet.
-func (r *GameRuntimeReconciler) act(in plan.Input, next plan.Action) (acted bool, outcome *plan.Outcome) {
+// act does the next action: what changes a container only once its intent is
+// durable. One that goes on beside the queue has acted, but has no outcome yet.
+func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next plan.Action) (acted bool, outcome *plan.Outcome, err error) {
 	game := plan.GameOf(in.Record)
-	var do func(context.Context) error
 	switch a := next.(type) {
 	case nil, plan.Wait:
-		return false, nil
+		return false, nil, nil
 	case plan.PullImage:
 		fresh := in.Record.Spec.ImagePullPolicy == v1alpha1.PullAlways
-		r.work.begin(game, a, pullTimeout, func(ctx context.Context) error { return r.work.pulls.wait(ctx, game, a.Ref, fresh) })
-		return true, nil
-	case plan.StopContainer:
-		r.work.begin(game, a, a.Grace+stopMargin, func(ctx context.Context) error { return r.stop(ctx, a) })
-		return true, nil
-	case plan.CreateContainer:
-		do = func(ctx context.Context) error { return r.create(ctx, in, a) }
-	case plan.StartContainer:
-		do = func(ctx context.Context) error { return r.start(ctx, a) }
-	case plan.RenameContainer:
-		do = func(ctx context.Context) error { return r.rename(ctx, a) }
-	case plan.RemoveContainer:
-		r.brake.explain(game, a.ID)
-		do = func(ctx context.Context) error { return r.remove(ctx, a) }
-	case plan.UpdateResources:
-		do = func(ctx context.Context) error { return r.update(ctx, a) }
-	case plan.RemoveState:
-		do = func(context.Context) error { return r.states.remove(game) }
-	default:
-		panic(fmt.Sprintf("controllers: unknown action %T", next))
+		r.work.begin(game, plan.Work{Action: a}, pullTimeout, func(ctx context.Context) error { return r.work.pulls.wait(ctx, game, a.Ref, fresh) })
+		return true, nil, nil
 	}
-	if hangs(in) {
-		r.work.begin(game, next, changeTimeout, do)
-		return true, nil
+	intent, err := r.intend(ctx, in, next)
+	if err != nil {
+		return false, nil, err
 	}
-	return true, r.work.do(game, next, changeTimeout, do)
+	do := func(ctx context.Context) error {
+		err := r.do(ctx, in, next, intent.ID)
+		r.finish(game, intent.Finished(err, r.settings))
+		return err
+	}
+	work := plan.Work{Action: next, Operation: intent.ID}
+	if _, stop := next.(plan.StopContainer); stop || hangs(in) {
+		r.work.begin(game, work, timeLimit(next), do)
+		return true, nil, nil
+	}
+	return true, r.work.do(game, work, timeLimit(next), do), nil
 }
 
 // hangs says that the engine did not answer for this game of late: no worker
@@ -70,6 +62,32 @@ func hangs(in plan.Input) bool {
 	pending := in.Record.Status.Pending
 	unresponsive := func(c engine.Container) bool { return c.Unresponsive }
 	return pending != nil && pending.Reason == v1alpha1.ReasonEngineTimeout || slices.ContainsFunc(in.View.Containers, unresponsive)
+}
+
+// do has an effect.
+func (r *GameRuntimeReconciler) do(ctx context.Context, in plan.Input, next plan.Action, operation string) error {
+	game := plan.GameOf(in.Record)
+	switch a := next.(type) {
+	case plan.CreateContainer:
+		a.Spec.Labels = maps.Clone(a.Spec.Labels)
+		a.Spec.Labels[v1alpha1.LabelOperation] = operation
+		return r.create(ctx, in, a)
+	case plan.StartContainer:
+		return r.start(ctx, a)
+	case plan.StopContainer:
+		return r.stop(ctx, a)
+	case plan.RenameContainer:
+		return r.rename(ctx, a)
+	case plan.RemoveContainer:
+		r.brake.explain(game, a.ID)
+		return r.remove(ctx, a)
+	case plan.UpdateResources:
+		return r.update(ctx, a)
+	case plan.RemoveState:
+		return r.states.remove(game)
+	default:
+		panic(fmt.Sprintf("controllers: unknown action %T", next))
+	}
 }
 
 // pull fetches an image for all the games that wait for it, and brings it into

@@ -20,6 +20,7 @@ import (
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
+	"galaxy.io/runtime-manager/pkg/journal"
 	"galaxy.io/runtime-manager/pkg/mirror"
 	"galaxy.io/runtime-manager/pkg/plan"
 	"galaxy.io/runtime-manager/pkg/probe"
@@ -42,6 +43,7 @@ type GameRuntimeReconciler struct {
 	clock    clock.PassiveClock
 	log      logr.Logger
 
+	journal *journal.Journal
 	states  states
 	work    *workshop
 	network network
@@ -60,9 +62,12 @@ type GameRuntimeReconciler struct {
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 
 // Reconcile takes passes at one record until nothing can be done now. An error
-// is a failure of our own store; the engine's failures are outcomes, and their
+// is a failure of our own store, where nothing is done; the engine's failures are outcomes, and their
 // back-off stands in the record's status.
 func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	if err := r.journal.Loaded(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
 	record, err := r.fetch(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
 		r.forget(request.NamespacedName)
@@ -100,15 +105,24 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 	in := r.observe(ctx, record, last)
 	p := plan.For(in)
 	if last == nil { // what ended beside the queue is reported before anything new is begun
-		if acted, outcome := r.act(in, p.Next()); acted {
+		acted, outcome, err := r.act(ctx, in, p.Next())
+		if err != nil {
+			return p, err
+		}
+		if acted {
 			in = r.observe(ctx, record, outcome)
 			p = plan.For(in)
 		}
 	}
+	tell := func() error { return r.report(ctx, record, plan.Status(in, p)) }
 	if !record.DeletionTimestamp.IsZero() && p.InSync() {
-		return p, r.release(ctx, record)
+		tell = func() error { return r.release(ctx, record) }
 	}
-	return p, r.report(ctx, record, plan.Status(in, p))
+	if err := tell(); err != nil {
+		return p, err
+	}
+	r.settle(in)
+	return p, nil
 }
 
 // take returns the outcome of what ended beside the queue, if anything did.
@@ -148,7 +162,7 @@ func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.Ga
 	in := plan.Input{
 		Record: record, View: r.mirror.View(game), Fleet: r.mirror.Fleet(),
 		ImageNow: r.mirror.ImageNow(record.Spec.Image),
-		InHand:   r.work.inHand(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
+		InHand:   r.work.inHand(game), Intents: r.intents(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
 	}
 	in.Brake = r.brake.over(ctx, record, in.View)
 	in.Health = r.probe(record, in.View)
@@ -262,6 +276,7 @@ func (r *GameRuntimeReconciler) forget(name types.NamespacedName) {
 	r.written.Delete(name)
 	r.pulled.Delete(engine.GameID(name))
 	r.work.abandon(engine.GameID(name))
+	r.giveUp(engine.GameID(name))
 	r.brake.forget(engine.GameID(name))
 	r.prober.Forget(name)
 }

@@ -22,6 +22,7 @@ import (
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
+	"galaxy.io/runtime-manager/pkg/journal"
 	"galaxy.io/runtime-manager/pkg/mirror"
 	"galaxy.io/runtime-manager/pkg/plan"
 	"galaxy.io/runtime-manager/pkg/probe"
@@ -30,6 +31,7 @@ import (
 // Options are what the loop needs.
 type Options struct {
 	Engine   engine.Engine
+	Journal  *journal.Journal
 	Settings plan.Settings
 	// Concurrency is how many games are worked on at once.
 	Concurrency int
@@ -65,7 +67,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
-		log: log.WithName("game"), states: states{root: options.Settings.StateRoot}, brake: brake,
+		log: log.WithName("game"), journal: options.Journal, states: states{root: options.Settings.StateRoot}, brake: brake,
 	}
 	reconciler.work = newWorkshop(clock.RealClock{}, feeds.gameChanged,
 		newPulls(clock.RealClock{}, reconciler.pull, feeds.gameChanged, reconciler.tellPulling))
@@ -74,6 +76,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 		"prober":   manager.RunnableFunc(prober.Run),
 		"workshop": reconciler.work,
 		"brake":    brake,
+		"journal":  journalist{options.Journal, brake, feeds.gameChanged},
 	} {
 		if err := mgr.Add(runnable); err != nil {
 			return nil, fmt.Errorf("adding the %s: %w", name, err)

@@ -73,8 +73,8 @@ func (w *workshop) Start(ctx context.Context) error {
 
 // do makes a call for a game in place of the one in hand, if any, and returns
 // its outcome; nil if it takes longer than calls do, and goes on.
-func (w *workshop) do(game engine.GameID, action plan.Action, timeout time.Duration, call func(context.Context) error) *plan.Outcome {
-	j, linger := w.start(game, action, timeout, true, call)
+func (w *workshop) do(game engine.GameID, work plan.Work, timeout time.Duration, call func(context.Context) error) *plan.Outcome {
+	j, linger := w.start(game, work, timeout, true, call)
 	timer := time.NewTimer(linger)
 	defer timer.Stop()
 	select {
@@ -88,27 +88,25 @@ func (w *workshop) do(game engine.GameID, action plan.Action, timeout time.Durat
 }
 
 // begin starts a call for a game in place of the one in hand, if any.
-func (w *workshop) begin(game engine.GameID, action plan.Action, timeout time.Duration, call func(context.Context) error) {
-	w.start(game, action, timeout, false, call)
+func (w *workshop) begin(game engine.GameID, work plan.Work, timeout time.Duration, call func(context.Context) error) {
+	w.start(game, work, timeout, false, call)
 }
 
 // start begins a call, and says how long one may be waited for.
 func (w *workshop) start(
-	game engine.GameID, action plan.Action, timeout time.Duration, awaited bool, call func(context.Context) error,
+	game engine.GameID, work plan.Work, timeout time.Duration, awaited bool, call func(context.Context) error,
 ) (*job, time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dropLocked(game)
 	ctx, cancel := context.WithTimeout(w.ctx, timeout)
 	now := w.clock.Now()
-	j := &job{
-		work:   plan.Work{Action: action, Since: now, Deadline: now.Add(timeout)},
-		cancel: cancel, ended: make(chan struct{}), quick: awaited, awaited: awaited,
-	}
+	work.Since, work.Deadline = now, now.Add(timeout)
+	j := &job{work: work, cancel: cancel, ended: make(chan struct{}), quick: awaited, awaited: awaited}
 	w.jobs[game] = j
 	w.running.Go(func() {
 		defer cancel()
-		err := w.inTurn(ctx, action, call)
+		err := w.inTurn(ctx, work.Action, call)
 		if w.end(game, j, err) {
 			w.wake(game)
 		}
@@ -120,7 +118,7 @@ func (w *workshop) start(
 func (w *workshop) end(game engine.GameID, j *job, err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	j.outcome = &plan.Outcome{Action: j.work.Action, Err: err}
+	j.outcome = &plan.Outcome{Action: j.work.Action, Operation: j.work.Operation, Err: err}
 	close(j.ended)
 	if j.quick && err == nil {
 		w.usual += (w.clock.Since(j.work.Since) - w.usual) / 8

@@ -21,6 +21,7 @@ import (
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/controllers"
+	"galaxy.io/runtime-manager/pkg/journal"
 	"galaxy.io/runtime-manager/pkg/plan"
 )
 
@@ -36,7 +37,7 @@ const (
 )
 
 // runLoop runs the controllers against an API until ctx ends.
-func (a *App) runLoop(ctx context.Context, api *rest.Config) error {
+func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database) error {
 	settings, err := a.settings(ctx, api)
 	if err != nil {
 		return err
@@ -63,8 +64,10 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("preparing the controllers: %w", err)
 	}
+	operations := journal.New(journal.InPostgres(database.pool), a.log.WithName("journal"))
+	defer operations.Close() // once no action is in hand any more
 	picture, err := controllers.Setup(manager, controllers.Options{
-		Engine: a.engine, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
+		Engine: a.engine, Journal: operations, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
 		Resync: a.config.Resync, MassVanishShare: a.config.MassVanishShare, MassVanishMin: a.config.MassVanishMin,
 	})
 	if err != nil {

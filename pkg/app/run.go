@@ -78,7 +78,7 @@ func (a *App) serve(ctx context.Context, server *apiserver.Server, database *dat
 		case <-server.Ready():
 		}
 		a.kubeconfig <- server.Kubeconfig()
-		return a.runLoop(ctx, server.ClientConfig())
+		return a.runLoop(ctx, server.ClientConfig(), database)
 	})
 	return group.Wait()
 }

@@ -35,6 +35,11 @@ type Intent struct {
 	// At is when it was meant, Deadline when the call is given up.
 	At       time.Time
 	Deadline time.Time
+	Result
+}
+
+// Result is what came of an intent.
+type Result struct {
 	// Outcome is one of v1alpha1's; empty while it is open.
 	Outcome    string
 	Code       string
@@ -54,8 +59,9 @@ func (i Intent) decided() bool {
 
 // Log is where intents and outcomes are kept: PostgreSQL, or memory in tests.
 type Log interface {
-	// Write keeps intents and outcomes, all or nothing. It may be repeated.
-	Write(ctx context.Context, begun, finished []Intent) error
+	// Write keeps intents, and results by their ids, all or nothing. It may be
+	// repeated.
+	Write(ctx context.Context, begun []Intent, finished map[string]Result) error
 	// Load returns what is open, and each game's last ends, so many of them,
 	// oldest first.
 	Load(ctx context.Context, ends int) ([]Intent, error)
@@ -85,8 +91,8 @@ type Journal struct {
 	mu    sync.Mutex
 	games map[types.NamespacedName][]Intent // oldest first
 	begun []*beginning
-	// finished holds the outcomes to write, by id.
-	finished map[string]Intent
+	// finished holds the results to write, by id.
+	finished map[string]Result
 }
 
 // New returns a journal that knows nothing until it is loaded. Close must follow.
@@ -94,7 +100,7 @@ func New(rows Log, log logr.Logger) *Journal {
 	j := &Journal{
 		log: log, rows: rows,
 		loaded: make(chan struct{}), news: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
-		games: map[types.NamespacedName][]Intent{}, finished: map[string]Intent{},
+		games: map[types.NamespacedName][]Intent{}, finished: map[string]Result{},
 	}
 	go j.write()
 	return j
@@ -107,14 +113,14 @@ func (j *Journal) Close() {
 }
 
 // Load reads what whoever led before left, once, and tries until it succeeds or
-// ctx ends. It returns the games with intents that are open.
-func (j *Journal) Load(ctx context.Context) ([]types.NamespacedName, error) {
+// ctx ends. It returns that.
+func (j *Journal) Load(ctx context.Context) ([]Intent, error) {
 	for failing := false; ; failing = true {
 		intents, err := j.rows.Load(ctx, keptEnds)
 		if err == nil {
-			open := j.know(intents)
+			j.know(intents)
 			close(j.loaded)
-			return open, nil
+			return intents, nil
 		}
 		if !failing {
 			j.log.Info("the journal cannot be read", "reason", err.Error())
@@ -127,16 +133,12 @@ func (j *Journal) Load(ctx context.Context) ([]types.NamespacedName, error) {
 	}
 }
 
-func (j *Journal) know(intents []Intent) (open []types.NamespacedName) {
+func (j *Journal) know(intents []Intent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, intent := range intents {
 		j.games[intent.Game] = append(j.games[intent.Game], intent)
-		if intent.Outcome == "" {
-			open = append(open, intent.Game)
-		}
 	}
-	return open
 }
 
 // Loaded waits until what was left is known.
@@ -170,15 +172,15 @@ func (j *Journal) Begin(ctx context.Context, intent Intent) error {
 	return nil
 }
 
-// Finish notes an outcome. It is written soon, and after its intent. An Unknown
-// one may be followed by a better one.
-func (j *Journal) Finish(intent Intent) {
+// Finish notes what came of an intent. It is written soon, and after its intent.
+// An Unknown outcome may be followed by a better one.
+func (j *Journal) Finish(game types.NamespacedName, id string, result Result) {
 	j.mu.Lock()
-	j.finished[intent.ID] = intent
-	known := j.games[intent.Game]
-	if at := slices.IndexFunc(known, func(i Intent) bool { return i.ID == intent.ID }); at >= 0 { // it may be forgotten
-		known[at] = intent
-		j.pruneLocked(intent.Game)
+	j.finished[id] = result
+	known := j.games[game]
+	if at := slices.IndexFunc(known, func(i Intent) bool { return i.ID == id }); at >= 0 { // it may be forgotten
+		known[at].Result = result
+		j.pruneLocked(game)
 	}
 	j.mu.Unlock()
 	j.wake()

@@ -17,13 +17,13 @@ type memory struct {
 	intents []Intent
 }
 
-func (m *memory) Write(_ context.Context, begun, finished []Intent) error {
+func (m *memory) Write(_ context.Context, begun []Intent, finished map[string]Result) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.intents = append(m.intents, begun...)
-	for _, end := range finished {
-		if at := slices.IndexFunc(m.intents, func(i Intent) bool { return i.ID == end.ID }); at >= 0 {
-			m.intents[at] = end
+	for i := range m.intents {
+		if result, ok := finished[m.intents[i].ID]; ok {
+			m.intents[i].Result = result
 		}
 	}
 	return nil

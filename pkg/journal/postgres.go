@@ -27,13 +27,13 @@ func InPostgres(pool *pgxpool.Pool) Log { return table{pool} }
 type table struct{ pool *pgxpool.Pool }
 
 // Write sends both in one transaction and one round trip.
-func (t table) Write(ctx context.Context, begun, finished []Intent) error {
+func (t table) Write(ctx context.Context, begun []Intent, finished map[string]Result) error {
 	queries := &pgx.Batch{}
 	if len(begun) > 0 {
 		queries.Queue(beginIntents, intentColumns(begun)...)
 	}
 	if len(finished) > 0 {
-		queries.Queue(finishIntents, outcomeColumns(finished)...)
+		queries.Queue(finishIntents, resultColumns(finished)...)
 	}
 	// The transaction ends with the pipeline: only when it is closed it is committed.
 	if err := t.pool.SendBatch(ctx, queries).Close(); err != nil {
@@ -55,11 +55,12 @@ func intentColumns(intents []Intent) []any {
 	return []any{ids, namespaces, games, uids, generations, actions, containers, runs, causes, whys, ats, deadlines}
 }
 
-func outcomeColumns(intents []Intent) []any {
-	n := len(intents)
-	ids, outcomes, codes, messages, times := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]time.Time, n)
-	for k, i := range intents {
-		ids[k], outcomes[k], codes[k], messages[k], times[k] = i.ID, i.Outcome, i.Code, storable(i.Message), i.FinishedAt
+func resultColumns(results map[string]Result) []any {
+	var ids, outcomes, codes, messages []string
+	var times []time.Time
+	for id, r := range results {
+		ids, outcomes, codes, messages = append(ids, id), append(outcomes, r.Outcome), append(codes, r.Code), append(messages, storable(r.Message))
+		times = append(times, r.FinishedAt)
 	}
 	return []any{ids, outcomes, codes, messages, times}
 }

@@ -81,7 +81,7 @@ func (j *Journal) pause() {
 
 // writeGroup refuses intents that cannot be written, as nothing may be done
 // then; outcomes wait.
-func (j *Journal) writeGroup(begun []*beginning, finished []Intent) error {
+func (j *Journal) writeGroup(begun []*beginning, finished map[string]Result) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	intents := make([]Intent, len(begun))
@@ -98,26 +98,21 @@ func (j *Journal) writeGroup(begun []*beginning, finished []Intent) error {
 	return err
 }
 
-func (j *Journal) take() ([]*beginning, []Intent) {
+func (j *Journal) take() (begun []*beginning, finished map[string]Result) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	begun := j.begun
-	finished := make([]Intent, 0, len(j.finished))
-	for _, intent := range j.finished {
-		finished = append(finished, intent)
-	}
-	j.begun = nil
-	clear(j.finished)
+	begun, finished = j.begun, j.finished
+	j.begun, j.finished = nil, map[string]Result{}
 	return begun, finished
 }
 
 // putBack leaves alone what was said of an intent since.
-func (j *Journal) putBack(finished []Intent) {
+func (j *Journal) putBack(finished map[string]Result) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, intent := range finished {
-		if _, newer := j.finished[intent.ID]; !newer {
-			j.finished[intent.ID] = intent
+	for id, result := range finished {
+		if _, newer := j.finished[id]; !newer {
+			j.finished[id] = result
 		}
 	}
 }

@@ -28,6 +28,9 @@ type Reader interface {
 	// Images returns every local image that a container can be made from. It is
 	// one call. Their User is missing; InspectImage has it.
 	Images(ctx context.Context) ([]Image, error)
+	// Logs returns the last lines that a container wrote, both of its streams as
+	// they came. It is 4 KiB at most, and text whatever the game wrote.
+	Logs(ctx context.Context, id string, lines int) (string, error)
 	// Events calls handle for each event of the installation's containers
 	// until the stream or the context ends, and returns why. With a non-zero
 	// since, events from then on are replayed as far as the engine remembers
@@ -58,6 +61,11 @@ type Engine interface {
 	// know no other signal than the one the container was created with. When
 	// the context ends first the outcome is unknown: the engine goes on.
 	Stop(ctx context.Context, id string, signal string, grace time.Duration) error
+	// Exec runs a program inside a running container, as the game's user, and
+	// waits for its end. One that cannot be run ends with 126 or 127, as in a
+	// shell. When the context ends first the program goes on: an engine has no
+	// way to end it.
+	Exec(ctx context.Context, id string, command []string) (ExecResult, error)
 	// Rename gives a container another name. A name in use is NameConflict.
 	Rename(ctx context.Context, id, name string) error
 	// Remove deletes a container and its anonymous volumes, running or not.
@@ -66,6 +74,16 @@ type Engine interface {
 	// it any restart policy of the engine's own.
 	UpdateResources(ctx context.Context, id string, resources Resources) error
 }
+
+// ExecResult is how a program ended that was run inside a container.
+type ExecResult struct {
+	Code int32
+	// Output is what it wrote last, as Logs tells a container's.
+	Output string
+}
+
+// MaxText is how much of a game's output is ever told, in bytes.
+const MaxText = 4 << 10
 
 // Info is who the engine is.
 type Info struct {

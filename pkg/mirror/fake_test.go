@@ -144,6 +144,8 @@ func (f *fakeReader) setImages(images ...engine.Image) {
 	f.images = images
 }
 
+func (f *fakeReader) Logs(context.Context, string, int) (string, error) { return "", errAway }
+
 func (f *fakeReader) Events(ctx context.Context, _ string, since time.Time, subscribed func(), handle func(engine.Event)) error {
 	f.mu.Lock()
 	cut := f.cut

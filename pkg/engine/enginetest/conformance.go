@@ -55,6 +55,8 @@ func Conformance(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"a start that fails leaves its reason", testStartFails},
 		{"a start that fails keeps the last end", testRestartFails},
 		{"a lost state directory is not made up", testStateLost},
+		{"the last lines are told", testLogs},
+		{"a program runs beside the game", testExec},
 		{"host ports are picked and fixed", testHostPorts},
 		{"limits change in place", testUpdateResources},
 		{"the network is made once", testNetwork},

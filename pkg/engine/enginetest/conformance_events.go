@@ -137,6 +137,7 @@ func verbs(f Fixture, e engine.Engine, id string) map[string]func(context.Contex
 		"Inspect":      func(ctx context.Context) error { _, err := e.Inspect(ctx, id); return err },
 		"InspectImage": func(ctx context.Context) error { _, err := e.InspectImage(ctx, f.Image); return err },
 		"Images":       func(ctx context.Context) error { _, err := e.Images(ctx); return err },
+		"Logs":         func(ctx context.Context) error { _, err := e.Logs(ctx, id, 10); return err },
 		"Events": func(ctx context.Context) error {
 			return e.Events(ctx, f.Installation, time.Time{}, func() {}, func(engine.Event) {})
 		},
@@ -145,6 +146,7 @@ func verbs(f Fixture, e engine.Engine, id string) map[string]func(context.Contex
 		"Create":        func(ctx context.Context) error { _, err := e.Create(ctx, f.spec("late")); return err },
 		"Start":         func(ctx context.Context) error { return e.Start(ctx, id) },
 		"Stop":          func(ctx context.Context) error { return e.Stop(ctx, id, "SIGTERM", grace) },
+		"Exec":          func(ctx context.Context) error { _, err := e.Exec(ctx, id, []string{GamePath, Say}); return err },
 		"Remove":        func(ctx context.Context) error { return e.Remove(ctx, id) },
 		"UpdateResources": func(ctx context.Context) error {
 			return e.UpdateResources(ctx, id, engine.Resources{NanoCPUs: 250_000_000, MemoryBytes: 96 << 20, Pids: 32})

@@ -1,10 +1,14 @@
 package enginetest
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"galaxy.io/runtime-manager/pkg/engine"
 )
 
 // How the test game behaves: the first of a container's arguments.
@@ -18,6 +22,8 @@ const (
 	Exit = "exit"
 	// Hog takes memory until the kernel ends it.
 	Hog = "hog"
+	// Say text [text] writes a line to stdout, another to stderr, and ends well.
+	Say = "say"
 	// Dial host:port exits with 0 if something listens there, else with 1.
 	Dial = "dial"
 )
@@ -54,12 +60,34 @@ func (s *Sim) play(c *simContainer) {
 		}
 		delay, _ := time.ParseDuration(c.arg(2)) // none is at once
 		s.endAfter(c, delay, func() Ending { return Ending{Code: int32(code)} })
+	case Say:
+		c.log += said(c.spec.Args[1:])
+		s.endAfter(c, 0, func() Ending { return Ending{} })
 	case Hog:
 		s.endAfter(c, 0, func() Ending { return Ending{Code: killed, OOM: true} })
 	case Dial:
 		s.endAfter(c, 0, func() Ending { return s.dial(c.spec.Network, c.arg(1)) })
 	default:
 		s.endAfter(c, 0, func() Ending { return Ending{Code: 1} })
+	}
+}
+
+func said(texts []string) string { return strings.Join(texts, "\n") + "\n" }
+
+// execute is what becomes of a program of the image that is run beside the game.
+func execute(command []string) (result engine.ExecResult, after time.Duration) {
+	program, args := command[0], append(command[1:], "")
+	switch {
+	case program != GamePath:
+		return engine.ExecResult{Code: 127, Output: fmt.Sprintf("exec: %q: no such file or directory", program)}, 0
+	case args[0] == Say:
+		return engine.ExecResult{Output: said(command[2:])}, 0
+	case args[0] == Exit && len(args) > 2:
+		code, _ := strconv.ParseInt(args[1], 10, 32)
+		after, _ = time.ParseDuration(args[2]) // none is at once
+		return engine.ExecResult{Code: int32(code)}, after
+	default:
+		return engine.ExecResult{Code: 1}, 0
 	}
 }
 

@@ -41,7 +41,8 @@ type Sim struct {
 type simContainer struct {
 	engine.Container
 	spec engine.ContainerSpec
-	run  *run // nil while it does not run
+	run  *run   // nil while it does not run
+	log  string // of all its runs
 }
 
 // run is one run of a container, from a start to an end.

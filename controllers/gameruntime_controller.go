@@ -77,7 +77,7 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		err = r.claim(ctx, record)
 	}
 	for err == nil {
-		if !controllerutil.ContainsFinalizer(record, v1alpha1.FinalizerEngine) {
+		if !controllerutil.ContainsFinalizer(record, v1alpha1.FinalizerEngine) || r.tooEarly(record) {
 			return ctrl.Result{}, nil
 		}
 		var p plan.Plan
@@ -96,6 +96,12 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
 	}
 	return ctrl.Result{}, err
+}
+
+// tooEarly says that nothing can be added to what a record tells: we have just
+// started, and the engine's first answer, or that there is none, will wake all.
+func (r *GameRuntimeReconciler) tooEarly(record *v1alpha1.GameRuntime) bool {
+	return r.mirror.Fleet().Since.IsZero() && record.Status.ObservedGeneration == record.Generation
 }
 
 // pass is one round: at most one action, then one report. It returns what is
@@ -238,13 +244,11 @@ func (r *GameRuntimeReconciler) report(ctx context.Context, record *v1alpha1.Gam
 
 // claim puts our finalizer on a record, so that its container cannot outlive it.
 func (r *GameRuntimeReconciler) claim(ctx context.Context, record *v1alpha1.GameRuntime) error {
-	if !record.DeletionTimestamp.IsZero() {
+	if !record.DeletionTimestamp.IsZero() || controllerutil.ContainsFinalizer(record, v1alpha1.FinalizerEngine) {
 		return nil
 	}
 	before := record.DeepCopy()
-	if !controllerutil.AddFinalizer(record, v1alpha1.FinalizerEngine) {
-		return nil
-	}
+	controllerutil.AddFinalizer(record, v1alpha1.FinalizerEngine)
 	return r.patchFinalizers(ctx, record, before)
 }
 

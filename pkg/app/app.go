@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 
 	"github.com/go-logr/logr"
 
+	"galaxy.io/runtime-manager/pkg/engine"
 	"galaxy.io/runtime-manager/pkg/engine/docker"
 	"galaxy.io/runtime-manager/pkg/mirror"
 	"galaxy.io/runtime-manager/pkg/postgres"
@@ -22,7 +24,7 @@ type App struct {
 	log      logr.Logger
 	dir      *dataDir
 	listener net.Listener
-	engine   *docker.Client
+	engine   engine.Engine
 
 	mirror     atomic.Pointer[mirror.Mirror]
 	kubeconfig chan string
@@ -35,10 +37,15 @@ func New(config Config, log logr.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine, err := docker.New(docker.Options{Host: config.DockerHost, RegistryConfig: config.RegistryConfig})
+	client, err := docker.New(docker.Options{Host: config.DockerHost, RegistryConfig: config.RegistryConfig})
 	if err != nil {
 		return nil, fmt.Errorf("--docker-host: %w", err)
 	}
+	return newApp(config, log, client)
+}
+
+// newApp is New on any engine, with a configuration that is complete.
+func newApp(config Config, log logr.Logger, engine engine.Engine) (*App, error) {
 	dir, err := openDataDir(config.DataDir)
 	if err != nil {
 		return nil, err
@@ -51,6 +58,13 @@ func New(config Config, log logr.Logger) (*App, error) {
 		config: config, log: log, dir: dir, listener: listener, engine: engine,
 		kubeconfig: make(chan string, 1),
 	}, nil
+}
+
+// closeEngine lets go of what the engine's client holds.
+func (a *App) closeEngine() {
+	if c, ok := a.engine.(io.Closer); ok {
+		_ = c.Close() // idle connections
+	}
 }
 
 // Kubeconfig yields the path of the administrator's kubeconfig once the API serves.

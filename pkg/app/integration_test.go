@@ -49,6 +49,7 @@ const patience = 90 * time.Second
 type manager struct {
 	client.WithWatch
 	t          testing.TB
+	app        *App
 	config     Config
 	kubeconfig string
 	stop       func()
@@ -58,6 +59,12 @@ type manager struct {
 // startManager runs a manager in this process, on the embedded PostgreSQL and
 // the real engine, and takes it down with everything that it made.
 func startManager(t testing.TB, change func(*Config)) *manager {
+	app, err := New(testConfig(t, change), logr.Discard())
+	require.NoError(t, err)
+	return run(t, app)
+}
+
+func testConfig(t testing.TB, change func(*Config)) Config {
 	config := DefaultConfig()
 	config.DataDir = filepath.Join(tempDir(t), "data")
 	config.APIAddress, config.MetricsAddress = "127.0.0.1:0", "0"
@@ -65,12 +72,14 @@ func startManager(t testing.TB, change func(*Config)) *manager {
 	if change != nil {
 		change(&config)
 	}
-	app, err := New(config, logr.Discard())
-	require.NoError(t, err)
+	return config
+}
+
+func run(t testing.TB, app *App) *manager {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- app.Run(ctx) }()
-	m := &manager{t: t, config: app.config}
+	m := &manager{t: t, app: app, config: app.config}
 	m.stop = func() {
 		cancel()
 		select {

@@ -29,7 +29,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 			err = nil // we were asked to stop while still starting
 		}
 	}()
-	defer a.engine.Close()
+	defer a.closeEngine()
 	defer a.listener.Close()
 
 	database, err := a.openDatabase(ctx)

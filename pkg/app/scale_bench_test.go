@@ -140,16 +140,16 @@ func settled(b *testing.B, sim *enginetest.Sim, template *v1alpha1.GameRuntime, 
 // awaitIdle waits until the engine was seen, every record was looked at and the
 // queue is empty.
 func awaitIdle(b *testing.B, m *manager, games int) {
-	looked := metric(b, "controller_runtime_reconcile_total")
+	looked := gauge(b, "controller_runtime_reconcile_total")
 	m.eventually("the loop is idle", func() bool {
 		picture := m.app.mirror.Load()
-		return picture != nil && picture.Fleet().Reachable && metric(b, "controller_runtime_reconcile_total")-looked >= float64(games) &&
-			metric(b, "workqueue_depth") == 0 && metric(b, "controller_runtime_active_workers") == 0
+		return picture != nil && picture.Fleet().Reachable && gauge(b, "controller_runtime_reconcile_total")-looked >= float64(games) &&
+			gauge(b, "workqueue_depth") == 0 && gauge(b, "controller_runtime_active_workers") == 0
 	})
 }
 
-// metric sums a metric of the loop's over its labels.
-func metric(b *testing.B, name string) float64 {
+// gauge sums a metric of the loop's over its labels.
+func gauge(b *testing.B, name string) float64 {
 	families, err := metrics.Registry.Gather()
 	require.NoError(b, err)
 	sum := 0.0

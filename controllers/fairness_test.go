@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	testclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -215,4 +216,14 @@ func TestOrderOfTheQueue(t *testing.T) {
 	}, patience, time.Millisecond)
 	require.Equal(t, "chess", order[1], "an event about a running game overtakes a bulk")
 	require.Contains(t, order[2:2+bulk+1], "write", "a write overtakes a resync")
+}
+
+func TestABusyEngineIsWaitedForLonger(t *testing.T) {
+	now := testclock.NewFakeClock(time.Now())
+	w := newWorkshop(now, func(engine.GameID) {}, nil)
+	call := func(context.Context) error { now.Step(8 * time.Second); return nil }
+	require.NotNil(t, w.do(chess, plan.StartContainer{}, time.Minute, call), "waited for")
+	j, linger := w.start(chess, plan.StartContainer{}, time.Minute, true, call)
+	<-j.ended
+	require.Equal(t, 4*time.Second, linger, "several times what calls take")
 }

@@ -120,6 +120,7 @@ func settled(b *testing.B, sim *enginetest.Sim, template *v1alpha1.GameRuntime, 
 	record.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "GameRuntime"}
 	record.ManagedFields = nil
 	record.Status = v1alpha1.GameRuntimeStatus{}
+	require.NoError(b, os.MkdirAll(plan.StateDir(settings.StateRoot, plan.GameOf(record)), 0o700))
 	id, err := sim.Create(ctx, plan.ContainerSpec(record, settings))
 	require.NoError(b, err)
 	require.NoError(b, sim.Start(ctx, id))

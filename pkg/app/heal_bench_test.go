@@ -143,7 +143,7 @@ func BenchmarkHealUnderBulk(b *testing.B) {
 	declareRunning(b, m, "heal", 2*deaths)
 	games := names("heal", 2*deaths)
 	idle := healOnSim(b, sim, games[:deaths]...)
-	took := make(chan time.Duration)
+	took, processor := make(chan time.Duration), processorTime(b)
 	go func() { took <- applyBulk(b, m, 1000) }()
 	busy := healOnSim(b, sim, games[deaths:]...)
 	select {
@@ -157,4 +157,5 @@ func BenchmarkHealUnderBulk(b *testing.B) {
 		b.ReportMetric(quantile(busy, q).Seconds()/quantile(idle, q).Seconds(), "ratio-"+name)
 	}
 	b.ReportMetric((<-took).Seconds(), "bulk-s")
+	b.ReportMetric(milliseconds(processorTime(b)-processor)/1000, "cpu-ms/game")
 }

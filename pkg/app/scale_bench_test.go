@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,11 +53,12 @@ func scale(b *testing.B, games int) {
 	calls := engineCalls(sim)
 	heap := heapMB()
 
-	begin := time.Now()
+	begin, processor := time.Now(), processorTime(b)
 	m := startOn(b, config, sim)
 	b.ReportMetric(time.Since(begin).Seconds(), "api-up-s")
 	awaitIdle(b, m, games)
 	b.ReportMetric(time.Since(begin).Seconds(), "in-sync-s")
+	b.ReportMetric((processorTime(b) - processor).Seconds(), "cpu-s")
 	b.ReportMetric(heapMB()-heap, "heap-MB")
 	b.ReportMetric(residentMB(b), "rss-MB")
 	b.Logf("%d records, engine calls: %v", games, since(calls, engineCalls(sim)))
@@ -224,6 +226,14 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 func quantile(times []time.Duration, q float64) time.Duration {
 	sorted := slices.Sorted(slices.Values(times))
 	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+}
+
+// processorTime is what this process used so far, which other load on the
+// machine changes little.
+func processorTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func heapMB() float64 {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	testclock "k8s.io/utils/clock/testing"
 
+	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
@@ -304,4 +305,19 @@ func TestProgressIsToldToAFew(t *testing.T) {
 	}
 	require.Empty(t, p.told, "less than a tenth is not worth a word")
 	require.Empty(t, p.woken, "and no game was woken for it")
+}
+
+func TestATagThatMovesIsDriftOfItsGames(t *testing.T) {
+	w := newWorld(t)
+	w.sim.Publish(image)
+	w.declare(nil)
+	w.settle()
+	w.requireReady()
+	require.Empty(t, w.read().Status.Drift)
+	require.NoError(t, w.pull(context.Background(), image, nil))
+	w.settle()
+	w.requireReady()
+	drift := w.read().Status.Drift
+	require.Len(t, drift, 1)
+	require.Equal(t, v1alpha1.DriftImageMoved, drift[0].Kind)
 }

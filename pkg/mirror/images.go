@@ -29,7 +29,8 @@ func newImages() images {
 	return images{byID: map[string]known[engine.Image]{}, named: map[string]known[string]{}}
 }
 
-// put enters an image, and says which names are another image's than before.
+// put enters an image, and adds the names that are not known to be its own yet
+// to those that moved.
 func (i *images) put(image engine.Image, asked uint64, moved map[string]bool) {
 	if i.byID[image.ID].asked <= asked {
 		i.byID[image.ID] = known[engine.Image]{image, asked}
@@ -40,7 +41,7 @@ func (i *images) put(image engine.Image, asked uint64, moved map[string]bool) {
 			if before.asked > asked {
 				continue
 			}
-			if before.fact != "" && before.fact != image.ID {
+			if before.fact != image.ID {
 				moved[name] = true
 			}
 			i.named[name] = known[string]{image.ID, asked}
@@ -50,11 +51,14 @@ func (i *images) put(image engine.Image, asked uint64, moved map[string]bool) {
 
 // now is the id of the image that a reference names. Most are written as the
 // engine does, and cost no parsing.
-func (i *images) now(ref string) string {
-	if id, ok := i.named[ref]; ok {
-		return id.fact
+func (i *images) now(ref string) string { return i.named[i.name(ref)].fact }
+
+// name is a reference as the names are kept.
+func (i *images) name(ref string) string {
+	if _, ok := i.named[ref]; ok {
+		return ref
 	}
-	return i.named[fullName(ref)].fact
+	return fullName(ref)
 }
 
 // remove takes a reference out that names no image, unless a later answer put
@@ -158,8 +162,8 @@ func (m *Mirror) askImages() uint64 {
 	return m.images.asked
 }
 
-// tellImages brings images into the picture, and tells of each game that runs
-// another image now than its reference names.
+// tellImages brings images into the picture, and tells of each game whose
+// reference names another image than before.
 func (m *Mirror) tellImages(told []engine.Image, forget func(*images), asked uint64) {
 	for _, game := range m.enterImages(told, forget, asked) {
 		m.options.OnChange(game)
@@ -178,7 +182,7 @@ func (m *Mirror) enterImages(told []engine.Image, forget func(*images), asked ui
 		return nil
 	}
 	for _, e := range m.picture.entries {
-		if ref := e.container.Image; moved[ref] || moved[fullName(ref)] {
+		if moved[m.images.name(e.container.Image)] {
 			games = append(games, e.container.Game)
 		}
 	}

@@ -55,6 +55,11 @@ func TestATagThatMovesIsNoticed(t *testing.T) {
 	require.Equal(t, "new", m.ImageNow(chessImage))
 	f.setImages(engine.Image{ID: "old"})
 	eventually(t, "a tag that is gone is not known", func() bool { return m.ImageNow(chessImage) == "" })
+	for len(woken) > 0 {
+		<-woken
+	}
+	f.setImages(engine.Image{ID: "old"}, engine.Image{ID: "newest", Tags: []string{chessImage}})
+	require.Equal(t, chess, awaitOne(t, "its game", woken), "it may have been gone meanwhile")
 }
 
 func TestALookUpIsKept(t *testing.T) {

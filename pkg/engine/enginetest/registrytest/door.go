@@ -33,10 +33,14 @@ func (r *Registry) Shut() {
 	r.transport.CloseIdleConnections()
 }
 
+// count counts the tags that were looked up with success. An engine then asks for
+// what it does not have, by digest.
 func (r *Registry) count(answer *http.Response) error {
 	asked := answer.Request
-	if answer.StatusCode == http.StatusOK && asked.Method == http.MethodGet && strings.Contains(asked.URL.Path, "/manifests/") {
-		r.manifests.Add(1)
+	read := asked.Method == http.MethodGet || asked.Method == http.MethodHead
+	_, tag, manifest := strings.Cut(asked.URL.Path, "/manifests/")
+	if read && answer.StatusCode == http.StatusOK && manifest && !strings.Contains(tag, ":") {
+		r.pulls.Add(1)
 	}
 	return nil
 }

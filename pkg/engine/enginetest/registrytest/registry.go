@@ -37,7 +37,7 @@ type Registry struct {
 	dir       string // of its own, and of the docker command that pushes
 	transport *http.Transport
 	door      *http.Server
-	manifests atomic.Int32
+	pulls     atomic.Int32
 }
 
 // Start runs a registry until the test ends.
@@ -145,8 +145,8 @@ func (r *Registry) Login(file, password string) {
 	write(r.t, file, fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, r.Host, auth))
 }
 
-// Manifests counts the manifests that were handed out.
-func (r *Registry) Manifests() int { return int(r.manifests.Load()) }
+// Pulls counts the pulls that found their image.
+func (r *Registry) Pulls() int { return int(r.pulls.Load()) }
 
 func write(t testing.TB, path, text string) {
 	t.Helper()

@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/types"
 	testclock "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
@@ -305,6 +308,61 @@ func TestProgressIsToldToAFew(t *testing.T) {
 	}
 	require.Empty(t, p.told, "less than a tenth is not worth a word")
 	require.Empty(t, p.woken, "and no game was woken for it")
+}
+
+// However long games wait for their image, it costs them no write and the
+// registry one pull.
+func TestGamesThatWaitForOneImage(t *testing.T) {
+	const missing = "galaxy/go:1.0.0"
+	w := newWorld(t)
+	w.sim.Publish(missing)
+	release, progress := make(chan struct{}), make(chan func(engine.PullProgress), 1)
+	w.work.pulls.pull = func(ctx context.Context, ref string, told func(engine.PullProgress)) error {
+		progress <- told
+		<-release
+		return w.pull(ctx, ref, told)
+	}
+	w.declare(func(s *v1alpha1.GameRuntimeSpec) { s.Image = missing })
+	var games []client.ObjectKey
+	for i := range 20 {
+		record := w.read()
+		record.Name, record.ResourceVersion, record.UID = fmt.Sprint("go-", i), "", types.UID(fmt.Sprint("u-", i))
+		require.NoError(t, w.client.Create(context.Background(), record))
+		games = append(games, client.ObjectKeyFromObject(record))
+	}
+	each := func(check func(*v1alpha1.GameRuntime)) {
+		for _, game := range games {
+			_, err := w.Reconcile(context.Background(), ctrl.Request{NamespacedName: game})
+			require.NoError(t, err)
+			record := &v1alpha1.GameRuntime{}
+			require.NoError(t, w.client.Get(context.Background(), game, record))
+			check(record)
+		}
+	}
+	written := map[string]string{}
+	each(func(g *v1alpha1.GameRuntime) {
+		require.Equal(t, v1alpha1.PhasePulling, g.Status.Phase)
+		require.Equal(t, "pull image "+missing, g.Status.Pending.Message)
+		require.NotNil(t, g.Status.Pending.Deadline)
+		written[g.Name] = g.ResourceVersion
+	})
+	tell := <-progress
+	for done := range int64(10) {
+		tell(engine.PullProgress{Done: done, Total: 10})
+		w.clock.Step(pullTick)
+	}
+	require.Empty(t, w.woken)
+	each(func(g *v1alpha1.GameRuntime) { require.Equal(t, written[g.Name], g.ResourceVersion, "written again") })
+
+	close(release)
+	for range games {
+		next(t, "a game to be woken", w.woken)
+	}
+	each(func(g *v1alpha1.GameRuntime) {
+		require.Equal(t, missing, g.Status.Container.Image)
+		require.Contains(t, g.Status.Container.RepoDigest, "galaxy/go@sha256:")
+	})
+	require.Equal(t, 1, w.sim.Calls("PullImage"))
 }
 
 func TestATagThatMovesIsDriftOfItsGames(t *testing.T) {

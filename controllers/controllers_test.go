@@ -54,6 +54,7 @@ type world struct {
 	// rows outlive a journal.
 	rows journal.Log
 	halt func()
+	told string // the events that were read
 }
 
 func newWorld(t *testing.T) *world { return newWorldThat(t, func(*world, *mirror.Options) {}) }

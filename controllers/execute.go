@@ -43,6 +43,7 @@ func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next pla
 	if err != nil {
 		return false, nil, err
 	}
+	in.Record = in.Record.DeepCopy() // what goes on beside the queue outlives this pass
 	do := func(ctx context.Context) error {
 		err := r.do(ctx, in, next, intent.ID)
 		r.finish(game, intent.Finished(err, r.settings))
@@ -75,7 +76,7 @@ func (r *GameRuntimeReconciler) do(ctx context.Context, in plan.Input, next plan
 	case plan.StartContainer:
 		return r.start(ctx, a)
 	case plan.StopContainer:
-		return r.stop(ctx, a)
+		return r.stop(ctx, in, a)
 	case plan.RenameContainer:
 		return r.rename(ctx, a)
 	case plan.RemoveContainer:
@@ -173,8 +174,9 @@ func (r *GameRuntimeReconciler) start(ctx context.Context, a plan.StartContainer
 	return r.see(ctx, a.ID)
 }
 
-func (r *GameRuntimeReconciler) stop(ctx context.Context, a plan.StopContainer) error {
-	if err := r.engine.Stop(ctx, a.ID, a.Signal, a.Grace); err != nil {
+func (r *GameRuntimeReconciler) stop(ctx context.Context, in plan.Input, a plan.StopContainer) error {
+	grace := r.preStop(ctx, in, a)
+	if err := r.engine.Stop(ctx, a.ID, a.Signal, grace); err != nil {
 		r.look(ctx, a.ID)
 		return err
 	}

@@ -110,7 +110,7 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 	last := r.take(plan.GameOf(record))
 	in := r.observe(ctx, record, last)
 	p := plan.For(in)
-	if last == nil { // what ended beside the queue is reported before anything new is begun
+	if _, ended := plan.Ended(in); last == nil && !ended { // what ended beside the queue is reported before anything new is begun
 		acted, outcome, err := r.act(ctx, in, p.Next())
 		if err != nil {
 			return p, err
@@ -120,7 +120,10 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 			p = plan.For(in)
 		}
 	}
-	tell := func() error { return r.report(ctx, record, plan.Status(in, p)) }
+	tell := func() error {
+		in.Log = r.lastWords(ctx, in)
+		return r.report(ctx, record, plan.Status(in, p))
+	}
 	if !record.DeletionTimestamp.IsZero() && p.InSync() {
 		tell = func() error { return r.release(ctx, record) }
 	}
@@ -236,10 +239,14 @@ func (r *GameRuntimeReconciler) report(ctx context.Context, record *v1alpha1.Gam
 	}
 	r.wrote(record)
 	for _, note := range plan.Story(before.Status, status) {
-		r.recorder.Eventf(record, nil, note.Type, note.Reason, note.Reason, "%s", shorten(note.Message))
-		r.log.Info(note.Reason, "game", plan.GameOf(record).String(), "message", note.Message)
+		r.tell(record, note)
 	}
 	return nil
+}
+
+func (r *GameRuntimeReconciler) tell(record *v1alpha1.GameRuntime, note plan.Note) {
+	r.recorder.Eventf(record, nil, note.Type, note.Reason, note.Reason, "%s", shorten(note.Message))
+	r.log.Info(note.Reason, "game", plan.GameOf(record).String(), "message", note.Message)
 }
 
 // claim puts our finalizer on a record, so that its container cannot outlive it.

@@ -37,9 +37,11 @@ type StartContainer struct{ ID string }
 type StopContainer struct {
 	ID     string
 	Signal string
-	Grace  time.Duration
-	Cause  v1alpha1.TerminationReason
-	Why    string
+	// Grace is shared by PreStop, which runs first if it is not nil, and the stop.
+	Grace   time.Duration
+	PreStop *v1alpha1.LifecycleHandler
+	Cause   v1alpha1.TerminationReason
+	Why     string
 }
 
 // RenameContainer gives it another name.
@@ -77,10 +79,15 @@ func (a Wait) String() string {
 	}
 	return fmt.Sprintf("wait until %s: %s", a.Until.UTC().Format(time.RFC3339), a.Message)
 }
+func (a StopContainer) String() string {
+	if a.PreStop != nil {
+		return "run preStop and stop container" + withID(a.ID)
+	}
+	return "stop container" + withID(a.ID)
+}
 func (a PullImage) String() string       { return "pull image " + a.Ref }
 func (a CreateContainer) String() string { return "create container " + a.Spec.Name }
 func (a StartContainer) String() string  { return "start container" + withID(a.ID) }
-func (a StopContainer) String() string   { return "stop container" + withID(a.ID) }
 func (a RenameContainer) String() string { return "rename container" + withID(a.ID) + " to " + a.Name }
 func (a RemoveContainer) String() string { return "remove container" + withID(a.ID) }
 func (a UpdateResources) String() string { return "update resources of container" + withID(a.ID) }

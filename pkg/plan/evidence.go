@@ -27,10 +27,10 @@ const (
 	hostGoesDown   = 5 * time.Minute
 )
 
-// cause says why a container ended, by the strongest evidence: what we did
-// ourselves, what the kernel and the engine say, what went away with it, what
-// somebody sent it. The exit code comes last, for it lies: 137 is any SIGKILL,
-// and 255 is what an engine says that does not know.
+// cause says why a container ended that we did not end ourselves, by the
+// strongest evidence: what the kernel and the engine say, what went away with
+// it, what somebody sent it. The exit code comes last, for it lies: 137 is any
+// SIGKILL, and 255 is what an engine says that does not know.
 func cause(in Input, c *engine.Container) (v1alpha1.TerminationReason, string) {
 	exit := c.Exit
 	switch {

@@ -446,7 +446,11 @@ func stop(in Input, c *engine.Container, cause v1alpha1.TerminationReason, why s
 	if s := in.Record.Spec.StopGracePeriodSeconds; s != nil {
 		grace = time.Duration(*s) * time.Second
 	}
-	return StopContainer{ID: c.ID, Signal: in.Record.Spec.StopSignal, Grace: grace, Cause: cause, Why: why}
+	stop := StopContainer{ID: c.ID, Signal: in.Record.Spec.StopSignal, Grace: grace, Cause: cause, Why: why}
+	if c.State == engine.StateRunning && !c.Unresponsive && grace > 0 { // nothing else can answer in time
+		stop.PreStop = in.Record.Spec.Lifecycle.PreStop.DeepCopy() // the stop outlives the record
+	}
+	return stop
 }
 
 // GameOf is the game that a record declares.

@@ -373,6 +373,28 @@ func TestOurOwnStopIsNoRestart(t *testing.T) {
 	require.Zero(t, s.in.Record.Status.Restarts)
 }
 
+func TestPreStopIsForWhatCanAnswer(t *testing.T) {
+	preStop := func(spec *v1alpha1.GameRuntimeSpec) {
+		spec.State = v1alpha1.StateStopped
+		spec.Lifecycle.PreStop = &v1alpha1.LifecycleHandler{Exec: &v1alpha1.ExecAction{Command: []string{"/save"}}}
+	}
+	atOnce := func(spec *v1alpha1.GameRuntimeSpec) { spec.StopGracePeriodSeconds = ptr.To[int32](0) }
+	unresponsive := func(c *engine.Container) { c.Unresponsive = true }
+	for name, c := range map[string]struct {
+		scene *scene
+		want  string
+	}{
+		"running":      {newScene().spec(preStop).container("c1", engine.StateRunning), "run preStop and stop container c1"},
+		"paused":       {newScene().spec(preStop).container("c1", engine.StatePaused), "stop container c1"},
+		"at once":      {newScene().spec(preStop).spec(atOnce).container("c1", engine.StateRunning), "stop container c1"},
+		"unresponsive": {newScene().spec(preStop).container("c1", engine.StateRunning, unresponsive), "stop container c1"},
+		"none":         {newScene().spec(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped }).container("c1", engine.StateRunning), "stop container c1"},
+	} {
+		actions := For(c.scene.in).Actions
+		require.Equal(t, c.want, actions[len(actions)-1].String(), name)
+	}
+}
+
 func TestPausedGameTellsWhatIsNotDone(t *testing.T) {
 	s := newScene().container("c1", engine.StateRunning).reported().record(paused).spec(anotherImage).reported()
 	status := s.in.Record.Status

@@ -26,7 +26,7 @@ var transport = &http.Transport{DisableKeepAlives: true, DisableCompression: tru
 func check(ctx context.Context, target Target, spec v1alpha1.Probe) error {
 	switch {
 	case spec.HTTPGet != nil:
-		return checkHTTP(ctx, target.Address, *spec.HTTPGet)
+		return CheckHTTP(ctx, target.Address, *spec.HTTPGet)
 	case spec.TCPSocket != nil:
 		return checkTCP(ctx, target.Address, *spec.TCPSocket)
 	default:
@@ -34,8 +34,9 @@ func check(ctx context.Context, target Target, spec v1alpha1.Probe) error {
 	}
 }
 
-// checkHTTP succeeds on an answer from 200 to 399; a redirect is an answer.
-func checkHTTP(ctx context.Context, address string, action v1alpha1.HTTPGetAction) error {
+// CheckHTTP asks the game at an address, without a port. It succeeds on an
+// answer from 200 to 399; a redirect is an answer.
+func CheckHTTP(ctx context.Context, address string, action v1alpha1.HTTPGetAction) error {
 	url := "http://" + join(address, action.Port) + action.Path
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -51,10 +51,20 @@ type world struct {
 	sim   *enginetest.Sim
 	clock *testclock.FakeClock
 	woken chan engine.GameID
-	// rows outlive a journal.
-	rows journal.Log
-	halt func()
-	told string // the events that were read
+	rows  journal.Log
+	halt  func()
+	told  string // the events that were read
+}
+
+// parts are what outlives a manager.
+type parts struct {
+	records client.WithWatch
+	engine  engine.Engine
+	rows    journal.Log
+	clock   clock.WithTicker
+	root    string
+	// wire changes what is about to be put together.
+	wire func(*world, *mirror.Options)
 }
 
 func newWorld(t *testing.T) *world { return newWorldThat(t, func(*world, *mirror.Options) {}) }
@@ -64,28 +74,26 @@ func newWorldThat(t *testing.T, wire func(*world, *mirror.Options)) *world {
 	scheme := runtime.NewScheme()
 	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	records := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.GameRuntime{}).Build()
-	w := &world{t: t, sim: enginetest.NewSim(image), clock: testclock.NewFakeClock(time.Now()), rows: journal.InMemory()}
-	w.boot(records, w.sim, w.clock, filepath.Join(t.TempDir(), "games"), wire)
+	w := &world{t: t, sim: enginetest.NewSim(image), clock: testclock.NewFakeClock(time.Now())}
+	w.boot(parts{records: records, engine: w.sim, rows: journal.InMemory(), clock: w.clock, root: filepath.Join(t.TempDir(), "games"), wire: wire})
 	t.Cleanup(func() { w.halt() })
 	return w
 }
 
 // boot starts a manager that knows nothing yet.
-func (w *world) boot(
-	records client.WithWatch, e engine.Engine, now clock.PassiveClock, root string, wire func(*world, *mirror.Options),
-) {
-	settings := plan.Settings{Installation: "0123456789", Network: "galaxy.01234567", StateRoot: root, User: fmt.Sprint(os.Getuid())}
+func (w *world) boot(p parts) {
+	settings := plan.Settings{Installation: "0123456789", Network: "galaxy.01234567", StateRoot: p.root, User: fmt.Sprint(os.Getuid())}
 	woken := make(chan engine.GameID, 100)
 	wake := func(g engine.GameID) { woken <- g }
-	w.woken = woken
+	w.woken, w.rows = woken, p.rows
 	w.GameRuntimeReconciler = &GameRuntimeReconciler{
-		client: records, live: records, engine: e, settings: settings, clock: now, log: logr.Discard(),
+		client: p.records, live: p.records, engine: p.engine, settings: settings, clock: p.clock, log: logr.Discard(),
 		prober:   probe.New(probe.Options{Log: logr.Discard()}),
 		recorder: events.NewFakeRecorder(1000),
-		journal:  journal.New(w.rows, logr.Discard()),
-		states:   states{root: root},
+		journal:  journal.New(p.rows, logr.Discard()),
+		states:   states{root: p.root},
 		brake: newBrake(brakeOptions{
-			records: records, clock: clock.RealClock{}, log: logr.Discard(), share: 0.2, min: 3, pace: time.Millisecond,
+			records: p.records, clock: clock.RealClock{}, log: logr.Discard(), share: 0.2, min: 3, pace: time.Millisecond,
 			wake: func(games ...engine.GameID) {
 				for _, g := range games {
 					wake(g)
@@ -93,11 +101,11 @@ func (w *world) boot(
 			},
 		}),
 	}
-	w.work = newWorkshop(now, wake, newPulls(w.clock, w.pull, wake, w.tellPulling))
+	w.work = newWorkshop(p.clock, wake, newPulls(p.clock, w.pull, wake, w.tellPulling))
 	options := mirror.Options{
-		Reader: e, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,
+		Reader: p.engine, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,
 	}
-	wire(w, &options)
+	p.wire(w, &options)
 	w.mirror = mirror.New(options)
 	w.brake.mirror = w.mirror
 	ctx, cancel := context.WithCancel(context.Background())
@@ -398,6 +406,52 @@ func TestEngineAwayIsNotGone(t *testing.T) {
 	w.settle()
 	w.requireReady()
 	require.Zero(t, w.read().Status.Restarts)
+}
+
+func TestOperationIsOnTheContainer(t *testing.T) {
+	w := newWorld(t)
+	w.declare(nil)
+	w.step()
+	require.Eventually(t, func() bool {
+		open, err := w.rows.Load(context.Background(), 0)
+		return err == nil && len(open) == 0
+	}, patience, time.Millisecond, "all is finished")
+	require.NotEmpty(t, w.container().Operation)
+	last := w.read().Status.LastOperation
+	require.Equal(t, v1alpha1.ActionStart, last.Action)
+	require.Equal(t, v1alpha1.OperationSucceeded, last.Outcome)
+
+	w.sim.Inject(enginetest.Fault{Verb: "Stop", Call: 1, Kind: engine.Timeout, AfterEffect: true})
+	w.change(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped })
+	w.settle()
+	status := w.read().Status
+	require.Equal(t, v1alpha1.ActionStop, status.LastOperation.Action)
+	require.Equal(t, v1alpha1.OperationSucceeded, status.LastOperation.Outcome, "it was not answered, but is seen")
+	require.Equal(t, status.LastOperation.ID, status.LastTermination.Operation)
+}
+
+// brokenLog refuses what is begun.
+type brokenLog struct{ journal.Log }
+
+func (brokenLog) Write(_ context.Context, begun []journal.Intent, _ map[string]journal.Result) error {
+	if len(begun) > 0 {
+		return errors.New("the database is away")
+	}
+	return nil
+}
+
+func TestNothingIsDoneWithoutTheJournal(t *testing.T) {
+	w := newWorld(t)
+	w.declare(nil)
+	whole := w.journal
+	defer func() { whole.Close() }()
+	w.journal = journal.New(brokenLog{journal.InMemory()}, logr.Discard())
+	_, err := w.journal.Load(context.Background())
+	require.NoError(t, err)
+	_, err = w.Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey(chess)})
+	require.ErrorContains(t, err, "writing the intent to create: the database is away")
+	require.Zero(t, w.sim.Calls("Create"))
+	require.False(t, w.states.exists(chess))
 }
 
 func TestStateDirectoriesAreOneGameDeep(t *testing.T) {

@@ -90,6 +90,13 @@ func (s *Sim) Replace(id string) (restore func()) {
 	}
 }
 
+// Advance moves the engine's clock ahead.
+func (s *Sim) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += d
+}
+
 // CutStreams ends the event streams; the engine stays.
 func (s *Sim) CutStreams() {
 	s.mu.Lock()

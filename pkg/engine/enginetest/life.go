@@ -38,7 +38,7 @@ func (s *Sim) Start(ctx context.Context, id string) error {
 		}
 		s.addresses++
 		c.run = &run{ended: make(chan struct{})}
-		c.State, c.Exit, c.StartedAt, c.HostPorts = engine.StateRunning, nil, now(), ports
+		c.State, c.Exit, c.StartedAt, c.HostPorts = engine.StateRunning, nil, s.now(), ports
 		c.IP = fmt.Sprintf("10.%d.%d.%d", s.addresses>>16&255, s.addresses>>8&255, s.addresses&255)
 		s.publish(c, "start")
 		s.play(c)
@@ -164,7 +164,7 @@ func (s *Sim) end(c *simContainer, how Ending) {
 	}
 	close(c.run.ended)
 	c.run, c.State, c.HostPorts, c.IP = nil, engine.StateExited, nil, ""
-	c.Exit = &engine.Exit{Code: how.Code, OOMKilled: how.OOM, FinishedAt: now()}
+	c.Exit = &engine.Exit{Code: how.Code, OOMKilled: how.OOM, FinishedAt: s.now()}
 	if how.Signal != "" {
 		s.publishSignal(c, "kill", how.Signal)
 	}

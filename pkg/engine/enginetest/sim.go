@@ -29,6 +29,7 @@ type Sim struct {
 	picked     int32
 	addresses  int
 
+	ahead   time.Duration // of the real clock
 	streams map[*stream]bool
 	past    []pastEvent
 
@@ -204,7 +205,7 @@ func (s *Sim) Create(ctx context.Context, spec engine.ContainerSpec) (id string,
 			Installation: spec.Labels[v1alpha1.LabelInstallation], UID: spec.Labels[v1alpha1.LabelUID], SpecHash: spec.Labels[v1alpha1.LabelSpecHash],
 			Operation: spec.Labels[v1alpha1.LabelOperation],
 			Game:      engine.GameID{Namespace: spec.Labels[v1alpha1.LabelNamespace], Name: spec.Labels[v1alpha1.LabelGame]},
-			CreatedAt: now(), Resources: spec.Resources, Made: made(spec), Inspected: true,
+			CreatedAt: s.now(), Resources: spec.Resources, Made: made(spec), Inspected: true,
 		}}
 		c.Generation, _ = strconv.ParseInt(spec.Labels[v1alpha1.LabelGeneration], 10, 64) // 0 is no generation
 		s.containers[c.ID], s.names[c.Name] = c, c
@@ -306,4 +307,5 @@ func repoDigest(ref string, published int) string {
 }
 
 // now is wall-clock time alone: an engine's times come over a wire.
-func now() time.Time { return time.Now().UTC().Round(0) }
+// now is wall-clock time alone: an engine's times come over a wire.
+func (s *Sim) now() time.Time { return time.Now().UTC().Round(0).Add(s.ahead) }

@@ -83,7 +83,7 @@ func (s *Sim) leave(st *stream) {
 func (s *Sim) publish(c *simContainer, action string) { s.publishSignal(c, action, "") }
 
 func (s *Sim) publishSignal(c *simContainer, action, signal string) {
-	e := engine.Event{ContainerID: c.ID, Game: c.Game, Action: action, Signal: signal, At: now()}
+	e := engine.Event{ContainerID: c.ID, Game: c.Game, Action: action, Signal: signal, At: s.now()}
 	s.past = append(s.past, pastEvent{c.Installation, e})
 	s.past = s.past[max(0, len(s.past)-remembered):]
 	if s.loseEvents {

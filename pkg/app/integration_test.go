@@ -285,8 +285,9 @@ func TestLifeOfAGame(t *testing.T) {
 		dockerCLI(t, "kill", first)
 		g = m.await("chess", "a restart", func(g *v1alpha1.GameRuntime) bool { return isReady(g) && g.Status.Restarts == 1 })
 		require.Equal(t, first, g.Status.Container.ID)
-		require.Equal(t, v1alpha1.TerminationCrashed, g.Status.LastTermination.Reason)
+		require.Equal(t, v1alpha1.TerminationStoppedByHand, g.Status.LastTermination.Reason)
 		require.Equal(t, int32(137), g.Status.LastTermination.ExitCode)
+		require.Equal(t, "SIGKILL", g.Status.LastTermination.Signal)
 		require.Equal(t, 2, turn(t, g))
 	})
 	t.Run("removed by hand: made anew, its state intact", func(t *testing.T) {

@@ -288,6 +288,21 @@ func TestCrashIsRestarted(t *testing.T) {
 	require.Equal(t, int32(3), status.LastTermination.ExitCode)
 }
 
+// An end that is found late, when its back-off is over already, is told all the same.
+func TestAnEndFoundLateIsCounted(t *testing.T) {
+	w := newWorld(t)
+	w.declare(nil)
+	w.settle()
+	w.sim.Kill(w.container().ID, enginetest.Ending{Code: 3})
+	w.seen(func(v engine.View) bool { return v.Containers[0].Exit != nil })
+	w.clock.Step(time.Hour)
+	w.settle()
+	w.requireReady()
+	status := w.read().Status
+	require.Equal(t, int32(1), status.Restarts)
+	require.Equal(t, int32(3), status.LastTermination.ExitCode)
+}
+
 func TestRemovedByHandIsMadeAnew(t *testing.T) {
 	w := newWorld(t)
 	w.declare(nil)

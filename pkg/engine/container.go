@@ -206,8 +206,9 @@ type Fleet struct {
 	Reason    string
 	// Since is when Reachable last changed.
 	Since time.Time
-	// Gone and Back bound the engine's last absence: what ended in between went
-	// down with it. Both are zero if it was never away.
+	// Gone and Back bound the engine's last absence: when it last answered before,
+	// and the first list after. What ended in between may have gone down with it.
+	// Both are zero if it was never away.
 	Gone time.Time
 	Back time.Time
 	Info Info

@@ -93,7 +93,9 @@ type Mirror struct {
 	seen      bool
 	listedAt  time.Time
 	lastEvent time.Time // by the engine's clock
-	contact   time.Time // when the engine last gave a sign of life
+	// contact is when the engine last answered a question. An engine that shuts
+	// down answers none, and goes on for a while to tell of what it ends.
+	contact time.Time
 	// announced holds the containers with an event that no inspect has followed
 	// yet, and the number of the last question before it.
 	announced map[string]uint64

@@ -81,7 +81,6 @@ func (m *Mirror) follow(ctx context.Context) error {
 		select {
 		case <-subscribed: // an engine that closes a stream may be well: the next Info tells
 			m.metrics.reconnects.Inc()
-			m.touched()
 		default:
 			m.unreachable(ctx, err)
 		}
@@ -129,7 +128,6 @@ func (m *Mirror) hear(event engine.Event) {
 	if event.At.After(m.lastEvent) {
 		m.lastEvent = event.At
 	}
-	m.contact = m.options.Clock.Now()
 	m.heedLocked(event)
 	hint := event.Action != "kill" // a signal changes nothing: what it leads to has an event of its own
 	if hint {
@@ -141,18 +139,13 @@ func (m *Mirror) hear(event engine.Event) {
 	}
 }
 
-// touched notes a sign of life of the engine.
-func (m *Mirror) touched() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.contact = m.options.Clock.Now()
-}
-
 // identify tells of another engine than before, and it does so before that
 // one's list is believed.
 func (m *Mirror) identify(info engine.Info) {
-	m.touched()
-	known := m.Fleet().Info
+	m.mu.Lock()
+	m.contact = m.options.Clock.Now()
+	known := m.fleet.Info
+	m.mu.Unlock()
 	if known.ID == "" || known.ID == info.ID {
 		return
 	}

@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
+// localScheme begins the address of an engine on this host.
+const localScheme = "unix://"
+
 // bootedAt is when this host started, if an engine at that address is on it:
 // behind a socket file. It is asked once: the kernel's answer moves a little
 // with its clock.
 func bootedAt(address string) time.Time {
-	if !strings.HasPrefix(address, "unix://") {
+	if !strings.HasPrefix(address, localScheme) {
 		return time.Time{}
 	}
 	stat, err := os.ReadFile("/proc/stat")

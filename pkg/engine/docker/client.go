@@ -9,6 +9,8 @@ package docker
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -48,13 +50,25 @@ func New(options Options) (*Client, error) {
 	if options.Host != "" {
 		opts = append(opts, client.WithHost(options.Host))
 	}
-	sdk, err := client.NewClientWithOpts(opts...)
+	sdk, err := client.NewClientWithOpts(append(opts, dialLocally)...)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Docker client: %w", err)
 	}
 	return &Client{
 		sdk: sdk, booted: bootedAt(sdk.DaemonHost()), registryConfig: options.RegistryConfig, networks: semaphore.NewWeighted(1),
 	}, nil
+}
+
+// dialLocally has each call to a local engine open its own connection, which
+// costs next to nothing. An engine that shuts down accepts no more of them, while
+// on those that stand it goes on answering: how it ends its containers would then
+// be taken for somebody's doing before it is known to be away.
+func dialLocally(sdk *client.Client) error {
+	transport, ok := sdk.HTTPClient().Transport.(*http.Transport)
+	if ok && strings.HasPrefix(sdk.DaemonHost(), localScheme) {
+		transport.DisableKeepAlives = true
+	}
+	return nil
 }
 
 // Close lets the connections go.

@@ -41,6 +41,8 @@ type brakeOptions struct {
 	spacing, pace time.Duration
 	// wake looks at games anew that waited.
 	wake func(...engine.GameID)
+	// changed tells that it holds, or was released; it may be nil.
+	changed func()
 }
 
 // brake holds recreation back when many games' containers vanish together: a
@@ -201,6 +203,7 @@ func (b *brake) trip(why string) {
 		why, how, v1alpha1.AnnotationApproveRecreation, since.Format(time.RFC3339))}
 	b.missing, b.agreed, b.compared = nil, 0, b.mirror.ListedAt()
 	b.frozen.Set(1)
+	b.tellChanged()
 	b.log.Info("freezing recreation", "reason", why)
 	select {
 	case b.tripped <- struct{}{}:
@@ -288,12 +291,26 @@ func (b *brake) approved(ctx context.Context) bool {
 	})
 }
 
+// holding is the freeze; nil if there is none.
+func (b *brake) holding() *plan.Brake {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held
+}
+
+func (b *brake) tellChanged() {
+	if b.changed != nil {
+		b.changed()
+	}
+}
+
 // release believes that what is missing is gone, and wakes who waited.
 func (b *brake) release(missing map[engine.GameID]string, why string) {
 	maps.Copy(b.explained, missing)
 	clear(b.vanished)
 	b.held, b.strange, b.engine = nil, false, b.mirror.Fleet().Info.ID
 	b.frozen.Set(0)
+	b.tellChanged()
 	b.log.Info("recreating again", "reason", why, "missing", len(missing))
 	b.wake(slices.Collect(maps.Keys(missing))...)
 }

@@ -73,7 +73,7 @@ func newWorld(t *testing.T) *world { return newWorldThat(t, func(*world, *mirror
 func newWorldThat(t *testing.T, wire func(*world, *mirror.Options)) *world {
 	scheme := runtime.NewScheme()
 	require.NoError(t, v1alpha1.AddToScheme(scheme))
-	records := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.GameRuntime{}).Build()
+	records := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.GameRuntime{}, &v1alpha1.DriftReport{}).Build()
 	w := &world{t: t, sim: enginetest.NewSim(image), clock: testclock.NewFakeClock(time.Now())}
 	w.boot(parts{records: records, engine: w.sim, rows: journal.InMemory(), clock: w.clock, root: filepath.Join(t.TempDir(), "games"), wire: wire})
 	t.Cleanup(func() { w.halt() })

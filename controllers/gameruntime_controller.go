@@ -47,6 +47,7 @@ type GameRuntimeReconciler struct {
 	states  states
 	work    *workshop
 	network network
+	orphans orphans
 	brake   *brake
 	// written holds the resource version of our last write to each record.
 	written sync.Map
@@ -54,7 +55,7 @@ type GameRuntimeReconciler struct {
 	pulled sync.Map
 }
 
-// +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes,verbs=get;list;watch;create;update;patch
 // +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/finalizers,verbs=update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -70,10 +71,10 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	}
 	record, err := r.fetch(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
-		r.forget(request.NamespacedName)
-		return ctrl.Result{}, nil
+		return r.unrecorded(ctx, request.NamespacedName)
 	}
 	if err == nil {
+		r.orphans.forget(engine.GameID(request.NamespacedName))
 		err = r.claim(ctx, record)
 	}
 	for err == nil {
@@ -169,7 +170,7 @@ func (r *GameRuntimeReconciler) fetch(ctx context.Context, name types.Namespaced
 func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.GameRuntime, last *plan.Outcome) plan.Input {
 	game := plan.GameOf(record)
 	in := plan.Input{
-		Record: record, View: r.mirror.View(game), Fleet: r.mirror.Fleet(),
+		Record: record, View: plan.Adopted(record, r.mirror.View(game)), Fleet: r.mirror.Fleet(),
 		ImageNow: r.mirror.ImageNow(record.Spec.Image),
 		InHand:   r.work.inHand(game), Intents: r.intents(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
 	}

@@ -14,7 +14,9 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -42,7 +44,11 @@ type Options struct {
 	// this many, vanish together.
 	MassVanishShare float64
 	MassVanishMin   int
-	Log             logr.Logger
+	// Orphans says what becomes of containers of ours that have no record, and
+	// OrphanGrace when those to be removed are.
+	Orphans     plan.OrphanPolicy
+	OrphanGrace time.Duration
+	Log         logr.Logger
 }
 
 // Setup adds the loop and its sources to a manager, and returns the picture
@@ -50,9 +56,10 @@ type Options struct {
 func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	log := options.Log
 	feeds := &sources{records: mgr.GetClient()}
+	reporter := &DriftReporter{client: mgr.GetClient(), live: mgr.GetAPIReader(), clock: clock.RealClock{}, metrics: newDriftMetrics()}
 	brake := newBrake(brakeOptions{
 		records: mgr.GetClient(), clock: clock.RealClock{}, log: log.WithName("brake"),
-		share: options.MassVanishShare, min: options.MassVanishMin, spacing: brakeSpacing, pace: brakePace, wake: feeds.sweep,
+		share: options.MassVanishShare, min: options.MassVanishMin, spacing: brakeSpacing, pace: brakePace, wake: feeds.sweep, changed: reporter.wake,
 	})
 	picture := mirror.New(mirror.Options{
 		Reader: options.Engine, Installation: options.Settings.Installation, Log: log.WithName("mirror"),
@@ -60,15 +67,18 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 		OnFleet: func(fleet engine.Fleet) {
 			brake.engineChanged(fleet)
 			feeds.engineChanged(fleet)
+			reporter.wake()
 		},
 	})
-	brake.mirror = picture
+	brake.mirror, feeds.games = picture, picture.Games
 	prober := probe.New(probe.Options{Log: log.WithName("probe"), OnChange: feeds.probeChanged})
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
 		log: log.WithName("game"), journal: options.Journal, states: states{root: options.Settings.StateRoot}, brake: brake,
+		orphans: orphans{policy: options.Orphans, grace: options.OrphanGrace, changed: reporter.wake},
 	}
+	reporter.mirror, reporter.orphans, reporter.brake = picture, &reconciler.orphans, brake
 	reconciler.work = newWorkshop(clock.RealClock{}, feeds.gameChanged,
 		newPulls(clock.RealClock{}, reconciler.pull, feeds.gameChanged, reconciler.tellPulling))
 	for name, runnable := range map[string]manager.Runnable{
@@ -82,7 +92,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 			return nil, fmt.Errorf("adding the %s: %w", name, err)
 		}
 	}
-	for _, c := range append(picture.Collectors(), brake.frozen) {
+	for _, c := range append(picture.Collectors(), brake.frozen, reporter.metrics.drift, reporter.metrics.orphans) {
 		metrics.Registry.Unregister(c) // the last one in a process that ran another before
 		if err := metrics.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
@@ -101,7 +111,26 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controller of game runtimes: %w", err)
 	}
-	return picture, nil
+	return picture, setUpReporter(mgr, reporter)
+}
+
+// setUpReporter has the drift report written anew when the drift of any record
+// changes: however many do, it is one entry in the queue.
+func setUpReporter(mgr ctrl.Manager, reporter *DriftReporter) error {
+	news := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return driftChanged(e.ObjectOld.(*v1alpha1.GameRuntime), e.ObjectNew.(*v1alpha1.GameRuntime))
+	}}
+	once := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []ctrl.Request { return []ctrl.Request{{}} })
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("driftreport").
+		Watches(&v1alpha1.GameRuntime{}, once, builder.WithPredicates(news)).
+		WatchesRawSource(reporter).
+		WithOptions(controller.Options{SkipNameValidation: ptr.To(true)}).
+		Complete(reporter)
+	if err != nil {
+		return fmt.Errorf("setting up the controller of drift reports: %w", err)
+	}
+	return nil
 }
 
 // namespaces are cached as metadata: their annotations are all that matters.

@@ -25,9 +25,11 @@ const (
 // sources feed the queue with what is not a record: the engine, the probes and
 // the ends of slow calls. They keep the queue and add to it, which never
 // blocks; what comes before the queue is there is dropped, since its first list
-// brings every record anyway.
+// brings every record, and its start every game that has a container.
 type sources struct {
 	records client.Reader
+	// games are those that have containers: some may have no record. It may be nil.
+	games func() []engine.GameID
 
 	mu    sync.Mutex
 	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -37,8 +39,9 @@ type sources struct {
 // Start keeps the queue.
 func (s *sources) Start(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.queue, s.ctx = queue, ctx
+	s.mu.Unlock()
+	s.add(prioritySweep, s.withContainers()...)
 	return nil
 }
 
@@ -50,8 +53,8 @@ func (s *sources) probeChanged(name types.NamespacedName) {
 	s.add(priorityEvent, ctrl.Request{NamespacedName: name})
 }
 
-// engineChanged tells that the engine went away or came back: every record's
-// business.
+// engineChanged tells that the engine went away or came back: the business of
+// every record, and of every container that may have none.
 func (s *sources) engineChanged(engine.Fleet) {
 	s.mu.Lock()
 	ctx := s.ctx
@@ -59,7 +62,7 @@ func (s *sources) engineChanged(engine.Fleet) {
 	if ctx == nil {
 		return
 	}
-	s.add(prioritySweep, s.requests(ctx)...)
+	s.add(prioritySweep, append(s.requests(ctx), s.withContainers()...)...) // the queue holds each once
 }
 
 // gamesIn are the games of a namespace whose annotations changed.
@@ -75,6 +78,17 @@ func (s *sources) requests(ctx context.Context, options ...client.ListOption) []
 	requests := make([]ctrl.Request, len(all.Items))
 	for i := range all.Items {
 		requests[i].NamespacedName = client.ObjectKeyFromObject(&all.Items[i])
+	}
+	return requests
+}
+
+func (s *sources) withContainers() []ctrl.Request {
+	if s.games == nil {
+		return nil
+	}
+	var requests []ctrl.Request
+	for _, game := range s.games() {
+		requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName(game)})
 	}
 	return requests
 }

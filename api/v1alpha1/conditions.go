@@ -18,6 +18,15 @@ const (
 	ConditionEngineReachable = "EngineReachable"
 )
 
+// Condition types of a DriftReport.
+const (
+	// ConditionReachable is False while the container engine does not answer.
+	ConditionReachable = "Reachable"
+	// ConditionFrozen is True while containers that vanished together are not
+	// recreated.
+	ConditionFrozen = "Frozen"
+)
+
 // Reasons of conditions, of status.pending and of Events.
 const (
 	ReasonReady             = "Ready"
@@ -41,6 +50,7 @@ const (
 	// ReasonMassVanish freezes recreation: many containers of the engine vanished
 	// together.
 	ReasonMassVanish = "MassVanish"
+	ReasonNotFrozen  = "NotFrozen"
 	// ReasonRolledBack: the specification failed and the previous container is back.
 	ReasonRolledBack = "RolledBack"
 	// ReasonProving: a new container has to prove itself before the previous one goes.
@@ -69,6 +79,10 @@ const (
 	ReasonDrifted       = "DriftDetected"
 	ReasonDriftMended   = "DriftMended"
 	ReasonImageMoved    = "ImageMoved"
+	// ReasonUnrecorded: a container of ours has no record.
+	ReasonUnrecorded = "UnrecordedContainer"
+	// ReasonAdopted: a record was made from a container that had none.
+	ReasonAdopted = "ContainerAdopted"
 
 	ReasonImagePullFailed  = "ImagePullFailed"
 	ReasonImageNotPresent  = "ImageNotPresent"

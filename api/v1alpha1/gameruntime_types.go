@@ -640,6 +640,12 @@ const (
 	DriftImageMoved DriftKind = "ImageMoved"
 )
 
+// DriftKinds are all of them.
+var DriftKinds = []DriftKind{
+	DriftContainerMissing, DriftContainerExited, DriftUnrecordedContainer, DriftStateMismatch, DriftSpecMismatch,
+	DriftDuplicateContainer, DriftImageMoved,
+}
+
 // Drift is one difference between the engine and a record.
 type Drift struct {
 	Kind DriftKind `json:"kind"`

@@ -21,6 +21,10 @@ const AnnotationRetry = "runtime.galaxy.io/retry"
 // and that is its own though its labels say otherwise.
 const AnnotationAdopted = "runtime.galaxy.io/adopted"
 
+// AnnotationAdoptedSpec stands for the label LabelSpecHash that the adopted
+// container has not got.
+const AnnotationAdoptedSpec = "runtime.galaxy.io/adopted-spec"
+
 // AnnotationApproveRecreation on a DriftReport approves that containers which
 // vanished together are made anew. Its value is the time that the waiting records
 // name: it approves that one freeze, and no later one.

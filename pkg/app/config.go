@@ -12,6 +12,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/plan"
 )
 
 // Config is what a running manager is told. Its zero value is not usable:
@@ -45,6 +46,11 @@ type Config struct {
 	// vanish together without recreation being frozen.
 	MassVanishShare float64
 	MassVanishMin   int
+	// Orphans says what becomes of containers that are ours by their label and
+	// have no record: report, adopt or remove. OrphanGrace is how long those to be
+	// removed are only reported first.
+	Orphans     string
+	OrphanGrace time.Duration
 	// LogFormat is console or json, LogLevel debug, info or error.
 	LogFormat string
 	LogLevel  string
@@ -69,6 +75,8 @@ func DefaultConfig() Config {
 		Resync:          5 * time.Minute,
 		MassVanishShare: 0.2,
 		MassVanishMin:   3,
+		Orphans:         string(plan.OrphansReport),
+		OrphanGrace:     time.Hour,
 
 		LogFormat: "console",
 		LogLevel:  "info",
@@ -94,6 +102,8 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	reconcile.DurationVar(&c.Resync, "resync", c.Resync, "how often all containers are listed, give or take a tenth: what the engine's events did not tell is found then")
 	reconcile.Float64Var(&c.MassVanishShare, "mass-vanish-share", c.MassVanishShare, "share of the games, 0 to 1, whose containers may vanish together; if more do, none is recreated until that is cleared up; 1 turns this off")
 	reconcile.IntVar(&c.MassVanishMin, "mass-vanish-min", c.MassVanishMin, "so few containers may always vanish together")
+	reconcile.StringVar(&c.Orphans, "orphans", c.Orphans, "what becomes of a container with our installation's label whose game has no record: report, adopt or remove")
+	reconcile.DurationVar(&c.OrphanGrace, "orphan-grace", c.OrphanGrace, "how long such a container is only reported before it is removed; begins anew with a restart of the manager")
 	telemetry := groups.FlagSet("telemetry")
 	telemetry.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served; 0 turns them off")
 	telemetry.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
@@ -168,5 +178,17 @@ func (c Config) complete() (Config, error) {
 	if c.MassVanishMin < 0 {
 		return c, fmt.Errorf("--mass-vanish-min: must not be negative, is %d", c.MassVanishMin)
 	}
-	return c, nil
+	return c, c.checkOrphans()
+}
+
+func (c Config) checkOrphans() error {
+	switch plan.OrphanPolicy(c.Orphans) {
+	case plan.OrphansReport, plan.OrphansAdopt, plan.OrphansRemove:
+	default:
+		return fmt.Errorf("--orphans: must be report, adopt or remove, is %q", c.Orphans)
+	}
+	if c.OrphanGrace < 0 {
+		return fmt.Errorf("--orphan-grace: must not be negative, is %s", c.OrphanGrace)
+	}
+	return nil
 }

@@ -489,6 +489,8 @@ func TestBadConfiguration(t *testing.T) {
 		"no file of credentials":   {func(c *Config) { c.RegistryConfig = "/nowhere/config.json" }, "--registry-config"},
 		"no concurrency at all":    {func(c *Config) { c.Concurrency = 0 }, "--concurrency"},
 		"a share of more than all": {func(c *Config) { c.MassVanishShare = 1.2 }, "--mass-vanish-share"},
+		"unknown orphan policy":    {func(c *Config) { c.Orphans = "kill" }, "--orphans"},
+		"negative orphan grace":    {func(c *Config) { c.OrphanGrace = -1 }, "--orphan-grace"},
 		"data directory in use":    {func(c *Config) { c.DataDir = occupiedDir(t) }, "another runtime-manager"},
 		"metrics port is a name":   {func(c *Config) { c.MetricsAddress = "x" }, "--metrics-address"},
 	} {

@@ -69,6 +69,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	picture, err := controllers.Setup(manager, controllers.Options{
 		Engine: a.engine, Journal: operations, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
 		Resync: a.config.Resync, MassVanishShare: a.config.MassVanishShare, MassVanishMin: a.config.MassVanishMin,
+		Orphans: plan.OrphanPolicy(a.config.Orphans), OrphanGrace: a.config.OrphanGrace,
 	})
 	if err != nil {
 		return err

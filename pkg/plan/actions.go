@@ -59,6 +59,9 @@ type UpdateResources struct {
 	Resources engine.Resources
 }
 
+// AdoptContainer makes a record from a container that has none.
+type AdoptContainer struct{ ID string }
+
 // RemoveState removes the game's state directory: only for a record that is
 // being deleted and says reclaimPolicy Delete.
 type RemoveState struct{ Game engine.GameID }
@@ -72,6 +75,7 @@ func (RenameContainer) action() {}
 func (RemoveContainer) action() {}
 func (UpdateResources) action() {}
 func (RemoveState) action()     {}
+func (AdoptContainer) action()  {}
 
 func (a Wait) String() string {
 	if a.Until.IsZero() {
@@ -92,6 +96,7 @@ func (a RenameContainer) String() string { return "rename container" + withID(a.
 func (a RemoveContainer) String() string { return "remove container" + withID(a.ID) }
 func (a UpdateResources) String() string { return "update resources of container" + withID(a.ID) }
 func (a RemoveState) String() string     { return "remove state directory of " + a.Game.String() }
+func (a AdoptContainer) String() string  { return "adopt container" + withID(a.ID) }
 
 func withID(id string) string {
 	if len(id) > 12 {
@@ -124,6 +129,8 @@ func doing(a Action) string {
 		return v1alpha1.ReasonUpdating
 	case RemoveState:
 		return v1alpha1.ReasonRemovingState
+	case AdoptContainer:
+		return v1alpha1.ReasonAdopted
 	}
 	panic(fmt.Sprintf("plan: unknown action %T", a))
 }

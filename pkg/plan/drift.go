@@ -116,6 +116,8 @@ func specDrift(in Input, c *engine.Container) []v1alpha1.Drift {
 	for _, f := range recreated {
 		switch {
 		case !slices.Contains(paths, f.path):
+		case f.path == isolationPath:
+			differ(f.path, "", strings.Join(c.Beyond, ", "), mendRecreate)
 		case f.private:
 			differ(f.path, "", "", mendRecreate)
 		case c.Made != nil && f.path == "env":

@@ -37,8 +37,15 @@ var recreated = []field{
 	{path: "securityContext.capabilities.add", value: func(s engine.ContainerSpec) any { return s.AddCapabilities }},
 	{path: "storage.mountPath", value: func(s engine.ContainerSpec) any { return s.StateTarget }},
 	{path: "state directory", value: func(s engine.ContainerSpec) any { return s.StateSource }, private: true},
-	{path: "network", value: func(s engine.ContainerSpec) any { return s.Network }},
+	{path: networkPath, value: func(s engine.ContainerSpec) any { return s.Network }},
+	// No record asks for more than the defaults; an adopted container may have it.
+	{path: isolationPath, value: func(engine.ContainerSpec) any { return nil }},
 }
+
+const (
+	networkPath   = "network"
+	isolationPath = "isolation"
+)
 
 // restartedAtPath is the one field that asks for a new container and shows in none.
 const restartedAtPath = "restartedAt"

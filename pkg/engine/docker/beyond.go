@@ -22,7 +22,7 @@ func beyond(found container.InspectResponse) []string {
 		{"a namespace of the host", sharesNamespace(host)},
 		{"devices", len(host.Devices)+len(host.DeviceRequests) > 0},
 		{"other mounts than the state directory", hasOtherMounts(found)},
-		{"another tmpfs than /tmp", len(host.Tmpfs) != 1 || host.Tmpfs["/tmp"] == ""},
+		{"another tmpfs than /tmp", !hasOnlyTmp(host.Tmpfs)},
 		{"a port on one address of the host", bindsAddress(host.PortBindings)},
 		{"all its ports published", host.PublishAllPorts},
 		{"removal when it ends", host.AutoRemove},
@@ -52,6 +52,11 @@ func hasOtherMounts(found container.InspectResponse) bool {
 		asked--
 	}
 	return asked > 0
+}
+
+func hasOnlyTmp(tmpfs map[string]string) bool {
+	_, tmp := tmpfs["/tmp"]
+	return tmp && len(tmpfs) == 1
 }
 
 func bindsAddress(published nat.PortMap) bool {

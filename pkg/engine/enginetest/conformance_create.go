@@ -92,6 +92,9 @@ func testImages(t *testing.T, f Fixture) {
 	require.Contains(t, image.Tags, f.Image)
 	require.Empty(t, image.RepoDigests, "it never was in a registry")
 	require.Equal(t, image.ID, f.inspect(t, f.create(t, f.spec("chess"))).ImageID)
+	byID, err := f.Engine.InspectImage(within(t, patience), image.ID)
+	require.NoError(t, err)
+	require.Equal(t, image, byID)
 
 	listed := engine.Image{ID: image.ID, Tags: image.Tags, RepoDigests: image.RepoDigests}
 	require.Contains(t, f.images(t), listed, "a list tells the names")

@@ -125,12 +125,25 @@ func (s *Sim) Inspect(ctx context.Context, idOrName string) (found engine.Contai
 func (s *Sim) InspectImage(ctx context.Context, ref string) (found engine.Image, err error) {
 	err = s.call(ctx, "InspectImage", ref, func() *engine.Error {
 		var there bool
-		if found, there = s.images[ref]; !there {
+		if found, there = s.image(ref); !there {
 			return failure(engine.NotFound, "no such image: %s", ref)
 		}
 		return nil
 	})
 	return found, err
+}
+
+// image finds one by its name or its id.
+func (s *Sim) image(ref string) (engine.Image, bool) {
+	if image, there := s.images[ref]; there {
+		return image, true
+	}
+	for _, image := range s.images {
+		if image.ID == ref {
+			return image, true
+		}
+	}
+	return engine.Image{}, false
 }
 
 // Images returns every image, in no order.

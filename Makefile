@@ -31,6 +31,10 @@ test: provision registry image ## Unit, store and integration tests, on a real D
 	go test -count=1 $(PLAIN)
 	go test -count=1 -tags integration -timeout 20m ./pkg/app
 
+.PHONY: kills
+kills: provision image ## Kill the manager 200 times at random points, under people who change games
+	go test -count=1 -v -tags integration -timeout 30m -run TestKilledAtAnyPoint ./pkg/app -kills 200
+
 .PHONY: provision
 provision:
 	@hack/provision.sh

@@ -4,6 +4,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 )
@@ -50,9 +53,13 @@ func startProcess(t *testing.T, program, dataDir, dockerHost string) *process {
 		}
 	})
 	require.Eventually(t, func() bool {
-		_, err := os.Stat(kubeconfig)
-		return err == nil && exec.Command(kubectlPath(), "--kubeconfig", kubeconfig, "get", "gr").Run() == nil
-	}, patience, 100*time.Millisecond, "the manager serves")
+		config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+		if err != nil {
+			return false
+		}
+		c, err := client.New(config, client.Options{Scheme: newScheme()})
+		return err == nil && c.List(context.Background(), &v1alpha1.GameRuntimeList{}) == nil
+	}, patience, 20*time.Millisecond, "the manager serves")
 	return p
 }
 

@@ -135,3 +135,12 @@ func fill(v reflect.Value) {
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 	}
 }
+
+// What was stopped because it is off its network is not started again: it would
+// be off it still.
+func TestDisconnectedIsReplacedOnceItIsStopped(t *testing.T) {
+	off := func(c *engine.Container) { c.Made = &engine.ContainerSpec{} }
+	s := newScene().container("c1", engine.StateExited, exited(0, 0), off)
+	require.Contains(t, verbs(For(s.in)), "CreateContainer")
+	require.NotEqual(t, "StartContainer", verbs(For(s.in)))
+}

@@ -115,9 +115,10 @@ func outdated(in Input, c *engine.Container) bool {
 	return c.UID != string(in.Record.UID) || !comparable || len(differ) > 0
 }
 
-// disconnected says that somebody took a running container off its network.
+// disconnected says that somebody took a container off its network. It still is
+// once we stopped it for that: to start it again would bring nothing back.
 func disconnected(c *engine.Container) bool {
-	return alive(c) && c.Made != nil && c.Made.Network == ""
+	return c.Made != nil && c.Made.Network == ""
 }
 
 // ShortHash is a SpecHash in one word, for the status.

@@ -90,8 +90,11 @@ type journalist struct {
 // Start loads, and looks at the games in question, with a record or without.
 func (j journalist) Start(ctx context.Context) error {
 	left, err := j.journal.Load(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
-		return nil // ctx ended
+		return err
 	}
 	for _, intent := range left {
 		game := engine.GameID(intent.Game)

@@ -31,9 +31,9 @@ func (i Intent) Finished(err error, settings Settings) Intent {
 	if err == nil {
 		return i
 	}
-	i.Outcome, i.Code, i.Message = v1alpha1.OperationFailed, codes[engine.KindOf(err)], withoutHostPaths(err.Error(), settings)
-	switch engine.KindOf(err) {
-	case engine.Timeout, engine.Unreachable:
+	kind := engine.KindOf(err)
+	i.Outcome, i.Code, i.Message = v1alpha1.OperationFailed, codes[kind], withoutHostPaths(err.Error(), settings)
+	if kind == engine.Timeout || kind == engine.Unreachable {
 		i.Outcome = v1alpha1.OperationUnknown
 	}
 	return i
@@ -109,21 +109,31 @@ func effect(in Input, i *Intent) (done, undone bool) {
 	case v1alpha1.ActionCreate:
 		done = createdBy(in.View, i.ID)
 		return done, !done
-	case v1alpha1.ActionStart:
-		done = c != nil && !c.StartedAt.Before(i.At.Add(-clockTolerance))
-		return done, c != nil && c.Inspected && !done
-	case v1alpha1.ActionStop:
-		done = c == nil || !alive(c) || c.Inspected && !i.means(c.ID, c.StartedAt)
-		return done, !done
 	case v1alpha1.ActionRemove:
 		return c == nil, c != nil
-	case v1alpha1.ActionUpdate:
-		return c != nil && c.Inspected && c.Resources == resources(in.Record), false
+	case v1alpha1.ActionStop:
+		done = c == nil || isOver(c, i)
+		return done, !done
 	case v1alpha1.ActionRemoveState:
 		deleted := !in.Record.DeletionTimestamp.IsZero() // only then it is known whether it is there
 		return deleted && !in.StateExists, deleted && in.StateExists
 	}
+	if c == nil || !c.Inspected {
+		return false, false
+	}
+	switch i.Action {
+	case v1alpha1.ActionStart:
+		done = !c.StartedAt.Before(i.At.Add(-clockTolerance))
+		return done, !done
+	case v1alpha1.ActionUpdate:
+		return c.Resources == resources(in.Record), false
+	}
 	return false, false
+}
+
+// isOver says that the run which a stop was meant for is over.
+func isOver(c *engine.Container, stop *Intent) bool {
+	return !alive(c) || c.Inspected && !stop.means(c.ID, c.StartedAt)
 }
 
 // createdBy says that a container is there that an operation created.

@@ -89,14 +89,7 @@ type journalist struct {
 
 // Start loads, and looks at the games in question, with a record or without.
 func (j journalist) Start(ctx context.Context) error {
-	left, err := j.journal.Load(ctx)
-	if ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, intent := range left {
+	for _, intent := range j.journal.Load(ctx) {
 		game := engine.GameID(intent.Game)
 		if intent.Action == v1alpha1.ActionRemove {
 			j.brake.explain(game, intent.Container)

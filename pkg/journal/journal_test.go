@@ -50,8 +50,7 @@ func finish(j *Journal, i Intent) { j.Finish(i.Game, i.ID, i.Result) }
 // open returns a journal that knows what is in the log.
 func open(t testing.TB, rows Log) *Journal {
 	j := New(rows, logr.Discard())
-	_, err := j.Load(ctx)
-	require.NoError(t, err)
+	j.Load(ctx)
 	return j
 }
 
@@ -87,9 +86,7 @@ func TestWhatACrashLeftIsLoaded(t *testing.T) {
 
 		next := New(rows, logr.Discard())
 		defer next.Close()
-		left, err := next.Load(ctx)
-		require.NoError(t, err)
-		require.Len(t, left, 2, "durable before Begin returned")
+		require.Len(t, next.Load(ctx), 2, "durable before Begin returned")
 		require.Equal(t, []Intent{stop, create}, utc(next.Intents(chess)), "to the last field")
 	})
 }
@@ -173,6 +170,15 @@ func (g *gate) Write(ctx context.Context, begun []Intent, finished map[string]Re
 	return g.Log.Write(ctx, begun, finished)
 }
 
+func (g *gate) Load(ctx context.Context, ends int) ([]Intent, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.broken {
+		return nil, errors.New("the database is away")
+	}
+	return g.Log.Load(ctx, ends)
+}
+
 func (g *gate) breaks(broken bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -210,8 +216,7 @@ func TestAwayDatabase(t *testing.T) {
 	var lines []string
 	rows := &gate{Log: InMemory()}
 	j := New(rows, funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{}))
-	_, err := j.Load(ctx)
-	require.NoError(t, err)
+	j.Load(ctx)
 	stop, start := intent(chess, v1alpha1.ActionStop, 1), intent(chess, v1alpha1.ActionStart, 2)
 	require.NoError(t, j.Begin(ctx, stop))
 
@@ -230,6 +235,26 @@ func TestAwayDatabase(t *testing.T) {
 	require.NoError(t, j.Begin(ctx, start))
 	j.Close()
 	require.Len(t, lines, 2, "one line a transition: %v", lines)
+}
+
+func TestLoadWaitsForTheDatabase(t *testing.T) {
+	rows := &gate{Log: InMemory()}
+	before := open(t, rows)
+	require.NoError(t, before.Begin(ctx, intent(chess, v1alpha1.ActionStop, 1)))
+	before.Close()
+
+	rows.breaks(true)
+	j := New(rows, logr.Discard())
+	defer j.Close()
+	impatient, cancel := context.WithCancel(ctx)
+	cancel()
+	require.Empty(t, j.Load(impatient))
+	require.Error(t, j.Loaded(impatient))
+	left := make(chan []Intent)
+	go func() { left <- j.Load(ctx) }()
+	rows.breaks(false)
+	require.Len(t, <-left, 1)
+	require.NoError(t, j.Loaded(ctx))
 }
 
 func TestCallerThatGivesUpIsNotHeld(t *testing.T) {

@@ -7,7 +7,9 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 )
 
-// maxBacklog is how many events wait for a client before its watch is cut off.
+// maxBacklog is how many events wait for a client before the cache has to wait
+// for it, too. A watch that begins with all objects sends them no faster than
+// they are taken then; one of changes that the cache waits for is ended by it.
 const maxBacklog = 4096
 
 // backlogged lets a client of the watch cache be slow for a moment. The cache
@@ -56,16 +58,17 @@ func (b *backlog) run(ctx context.Context) {
 		if len(b.waiting) > 0 {
 			to, next = b.to, b.waiting[0]
 		}
+		room := from
+		if len(b.waiting) >= maxBacklog {
+			room = nil
+		}
 		select {
-		case e, open := <-from:
-			switch {
-			case !open:
+		case e, open := <-room:
+			if !open {
 				from = nil
-			case len(b.waiting) == maxBacklog:
-				return
-			default:
-				b.waiting = append(b.waiting, e)
+				break
 			}
+			b.waiting = append(b.waiting, e)
 		case to <- next:
 			b.waiting[0] = watch.Event{}
 			b.waiting = b.waiting[1:]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,22 +68,26 @@ func TestABurstEndsNoWatchOfAClientThatIsSlowForAMoment(t *testing.T) {
 	}
 }
 
-func TestAClientThatStaysBehindIsCutOff(t *testing.T) {
+func TestTheCacheWaitsForAClientThatStaysBehind(t *testing.T) {
+	const all = 3 * maxBacklog // as a watch begins that sends every object first
 	source := watch.NewFake()
 	w := &backlog{from: source, to: make(chan watch.Event)}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w.cancel = cancel
-	ended := make(chan struct{})
+	go w.run(ctx)
+	var sent atomic.Int32
 	go func() {
-		defer close(ended)
-		w.run(ctx)
+		for range all {
+			source.Add(newPod())
+			sent.Add(1)
+		}
+		source.Stop()
 	}()
-	for range maxBacklog + 1 {
-		source.Add(newPod())
-	}
-	<-ended
-	require.True(t, source.IsStopped(), "nothing is buffered for it any more")
-	_, open := <-w.ResultChan()
-	require.False(t, open)
+	require.Eventually(t, func() bool { return sent.Load() == maxBacklog }, 30*time.Second, time.Millisecond)
+	events, open := drain(t, w, all)
+	require.True(t, open)
+	require.Len(t, events, all)
+	_, open = <-w.ResultChan()
+	require.False(t, open, "it ends with the cache's")
 }

@@ -61,7 +61,7 @@ func deaths() []death {
 		{name: "docker-rm", kill: byHand("rm", "-f"), reason: "Unknown", code: 255, message: "disappeared"},
 
 		{name: "stopped", kill: stopped, reason: "StoppedByUs", message: "the record asks for Stopped", log: "stopped at turn 0"},
-		{name: "paused-by-hand", kill: byHand("pause"), reason: "StoppedByUs", code: 137, signal: "SIGKILL", message: "it was paused by hand"},
+		{name: "paused-by-hand", kill: byHand("pause"), reason: "StoppedByUs", message: "it was paused by hand", log: "stopped at turn 0"},
 		{name: "unhealthy", declare: liveness, kill: failHealth, reason: "ProbeFailed", message: "liveness probe failed", log: "stopped at turn 0"},
 	}
 }

@@ -199,7 +199,7 @@ func stopped(_ *testing.T, m *manager, g *v1alpha1.GameRuntime) {
 
 func liveness(_ *testing.T, _ *manager, g *v1alpha1.GameRuntime) {
 	g.Spec.Probes.Liveness = &v1alpha1.Probe{
-		HTTPGet: &v1alpha1.HTTPGetAction{Path: "/healthz", Port: 8080}, PeriodSeconds: 1, FailureThreshold: 1,
+		HTTPGet: &v1alpha1.HTTPGetAction{Path: "/healthz", Port: 8080}, PeriodSeconds: 1, FailureThreshold: 3,
 	}
 }
 

@@ -27,6 +27,8 @@ type puller struct {
 	woken chan engine.GameID
 	told  chan []engine.GameID
 	games sync.WaitGroup
+	// dies, if it is there, is closed to let pulls end whose context did.
+	dies chan struct{}
 }
 
 // call is one pull that reached the engine.
@@ -49,6 +51,9 @@ func newPuller(t *testing.T) *puller {
 		case err := <-c.answer:
 			return err
 		case <-ctx.Done():
+			if p.dies != nil {
+				<-p.dies
+			}
 			return ctx.Err()
 		}
 	}, func(g engine.GameID) { p.woken <- g }, func(games []engine.GameID, _ engine.PullProgress) { p.told <- games })
@@ -126,6 +131,8 @@ func TestGamesShareOnePull(t *testing.T) {
 
 func TestTheLastGameEndsThePull(t *testing.T) {
 	p := newPuller(t)
+	p.dies = make(chan struct{})
+	defer close(p.dies)
 	first, second := p.waitsFor("first", chessRef, false), p.waitsFor("second", chessRef, false)
 	c := next(t, "a pull", p.begun)
 	first.leave()

@@ -152,33 +152,38 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("--registry-config: %w", err)
 		}
 	}
+	return c, c.check()
+}
+
+// check says which value cannot be.
+func (c Config) check() error {
 	if _, _, err := net.SplitHostPort(c.APIAddress); err != nil {
-		return c, fmt.Errorf("--api-address: %w", err)
+		return fmt.Errorf("--api-address: %w", err)
 	}
 	if c.MetricsAddress != "0" {
 		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
-			return c, fmt.Errorf("--metrics-address: %w", err)
+			return fmt.Errorf("--metrics-address: %w", err)
 		}
 	}
 	if !c.Migrate && c.DatabaseURL == "" {
-		return c, fmt.Errorf("--migrate=false needs a --database-url: nobody else migrates the embedded database")
+		return fmt.Errorf("--migrate=false needs a --database-url: nobody else migrates the embedded database")
 	}
 	if policy := v1alpha1.DriftPolicy(c.DriftPolicy); policy != v1alpha1.DriftEnforce && policy != v1alpha1.DriftObserve {
-		return c, fmt.Errorf("--drift-policy: must be Enforce or Observe, is %q", c.DriftPolicy)
+		return fmt.Errorf("--drift-policy: must be Enforce or Observe, is %q", c.DriftPolicy)
 	}
 	if c.Concurrency < 1 {
-		return c, fmt.Errorf("--concurrency: must be at least 1, is %d", c.Concurrency)
+		return fmt.Errorf("--concurrency: must be at least 1, is %d", c.Concurrency)
 	}
 	if c.Resync <= 0 {
-		return c, fmt.Errorf("--resync: must be longer than 0, is %s", c.Resync)
+		return fmt.Errorf("--resync: must be longer than 0, is %s", c.Resync)
 	}
 	if c.MassVanishShare < 0 || c.MassVanishShare > 1 {
-		return c, fmt.Errorf("--mass-vanish-share: must be from 0 to 1, is %g", c.MassVanishShare)
+		return fmt.Errorf("--mass-vanish-share: must be from 0 to 1, is %g", c.MassVanishShare)
 	}
 	if c.MassVanishMin < 0 {
-		return c, fmt.Errorf("--mass-vanish-min: must not be negative, is %d", c.MassVanishMin)
+		return fmt.Errorf("--mass-vanish-min: must not be negative, is %d", c.MassVanishMin)
 	}
-	return c, c.checkOrphans()
+	return c.checkOrphans()
 }
 
 func (c Config) checkOrphans() error {

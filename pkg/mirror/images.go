@@ -132,10 +132,9 @@ func (m *Mirror) ImageNow(ref string) string {
 func (m *Mirror) LookUpImage(ctx context.Context, ref string) (engine.Image, error) {
 	asked := m.askImages()
 	found, err := m.options.Reader.InspectImage(ctx, ref)
-	switch engine.KindOf(err) {
-	case "":
+	if err == nil {
 		m.tellImages([]engine.Image{found}, func(*images) {}, asked)
-	case engine.NotFound:
+	} else if engine.KindOf(err) == engine.NotFound {
 		m.tellImages(nil, func(i *images) { i.remove(ref, asked) }, asked)
 	}
 	return found, err

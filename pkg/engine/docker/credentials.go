@@ -50,17 +50,17 @@ func (c *Client) credentials(ctx context.Context, ref string) (string, error) {
 // openCredentials reads a file of credentials. The docker command's own may be
 // missing, and so may the home directory it would be in.
 func openCredentials(path string) (credentials.Store, error) {
-	if path == "" && os.Getenv("DOCKER_CONFIG") == "" {
-		if _, err := os.UserHomeDir(); err != nil {
-			return credentials.NewMemoryStore(), nil
-		}
-	}
-	var store *credentials.DynamicStore
+	var store credentials.Store
 	var err error
-	if path == "" {
+	switch {
+	case path != "":
+		if _, err = os.Stat(path); err == nil { // the library takes a missing file for an empty one
+			store, err = credentials.NewStore(path, credentials.StoreOptions{})
+		}
+	case os.Getenv("DOCKER_CONFIG") == "" && os.Getenv("HOME") == "":
+		store = credentials.NewMemoryStore()
+	default:
 		store, err = credentials.NewStoreFromDocker(credentials.StoreOptions{})
-	} else if _, err = os.Stat(path); err == nil {
-		store, err = credentials.NewStore(path, credentials.StoreOptions{})
 	}
 	var file *fs.PathError
 	switch {

@@ -93,8 +93,7 @@ func noCredentials(op string, err error) error {
 // pullFailure tells the engine that is away from the registry that refuses.
 func pullFailure(op string, err error) error {
 	failure := classify(op, err)
-	switch failure.Kind {
-	case engine.Unreachable, engine.Timeout:
+	if failure.Kind == engine.Unreachable || failure.Kind == engine.Timeout {
 		return failure
 	}
 	failure.Kind = engine.PullFailed

@@ -13,10 +13,10 @@ import (
 // brought back where it does not. Never do both run: the state directory has
 // one writer.
 const (
-	// proof is how long a new container without a readiness or startup probe
-	// must run.
+	// proof is how long a new container must run, and be ready where it says so:
+	// many a game crashes a moment after it was ready.
 	proof = 10 * time.Second
-	// proofDeadline is how long one with such a probe may take to be ready.
+	// proofDeadline is how long one with a probe may take to be ready.
 	proofDeadline = 10 * time.Minute
 )
 
@@ -168,11 +168,6 @@ func prove(in Input, c, kept *engine.Container) []Action {
 func proven(in Input, c *engine.Container) time.Time {
 	if reason, _ := probing(in); reason != "" {
 		return c.StartedAt.Add(proofDeadline)
-	}
-	for _, probe := range in.Health {
-		if probe.Probe != v1alpha1.ProbeLiveness {
-			return c.StartedAt // it is ready
-		}
 	}
 	return c.StartedAt.Add(proof)
 }

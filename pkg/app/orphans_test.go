@@ -21,8 +21,8 @@ import (
 	"galaxy.io/runtime-manager/pkg/plan"
 )
 
-// byHand starts a container as an operator does.
-func runByHand(t *testing.T, name string, args ...string) (id string) {
+// startByHand starts a container as an operator does.
+func startByHand(t *testing.T, name string, args ...string) (id string) {
 	t.Helper()
 	id = dockerCLI(t, slices.Concat([]string{"run", "-d", "--name", name}, args, []string{demoImage})...)
 	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-fv", id).Run() })
@@ -36,7 +36,7 @@ func labelled(installation, game string) []string {
 	}
 }
 
-func runningSince(t *testing.T, id string) string {
+func startedAt(t *testing.T, id string) string {
 	t.Helper()
 	return dockerCLI(t, "inspect", "-f", "{{.State.Running}} {{.State.StartedAt}}", id)
 }
@@ -71,18 +71,18 @@ func TestOrphans(t *testing.T) {
 		m.stop()
 		m = startManager(t, func(c *Config) { c.DataDir = m.config.DataDir; change(c) })
 	}
-	unlabelled := runByHand(t, "galaxy-unlabelled-"+installation, "--network", "none", "--env", "GAME_STATE_PATH=/tmp")
-	foreign := runByHand(t, "galaxy-foreign-"+installation,
+	unlabelled := startByHand(t, "galaxy-unlabelled-"+installation, "--network", "none", "--env", "GAME_STATE_PATH=/tmp")
+	foreign := startByHand(t, "galaxy-foreign-"+installation,
 		append(labelled("another-installation", "chess"), "--network", "none", "--env", "GAME_STATE_PATH=/tmp")...)
-	untouched := runningSince(t, unlabelled) + runningSince(t, foreign)
+	untouched := startedAt(t, unlabelled) + startedAt(t, foreign)
 
 	network := plan.NetworkName(installation)
 	dockerCLI(t, "network", "create", "--label", v1alpha1.LabelInstallation+"="+installation, network)
 	require.NoError(t, os.MkdirAll(m.stateDir("faithful"), 0o700))
-	faithful := runByHand(t, plan.ContainerName(engine.GameID{Namespace: "default", Name: "faithful"}, installation), asWeWould(m, "faithful")...)
-	foundling := runByHand(t, "galaxy-foundling-"+installation,
+	faithful := startByHand(t, plan.ContainerName(engine.GameID{Namespace: "default", Name: "faithful"}, installation), asWeWould(m, "faithful")...)
+	foundling := startByHand(t, "galaxy-foundling-"+installation,
 		append(labelled(installation, "foundling"), "--network", "none", "--env", "GAME_STATE_PATH=/tmp", "--env", "TURN_EVERY=1h")...)
-	running := runningSince(t, faithful) + runningSince(t, foundling)
+	running := startedAt(t, faithful) + startedAt(t, foundling)
 
 	t.Run("reported", func(t *testing.T) {
 		again(func(*Config) {}) // one that did not see them start
@@ -96,7 +96,7 @@ func TestOrphans(t *testing.T) {
 		for _, column := range []string{"ENGINE", "IN-SYNC", "DRIFTED", "ORPHANS", "LAST-SCAN", "AGE", report.Name} {
 			require.Contains(t, string(table), column)
 		}
-		require.Equal(t, running, runningSince(t, faithful)+runningSince(t, foundling))
+		require.Equal(t, running, startedAt(t, faithful)+startedAt(t, foundling))
 	})
 
 	t.Run("adopted", func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestOrphans(t *testing.T) {
 		require.Equal(t, foundling, f.Status.Container.ID)
 		require.Equal(t, []v1alpha1.EnvVar{{Name: "TURN_EVERY", Value: "1h"}}, f.Spec.Env)
 		require.Contains(t, fields(f.Status.Drift), "network")
-		require.Equal(t, running, runningSince(t, faithful)+runningSince(t, foundling), "nothing was touched")
+		require.Equal(t, running, startedAt(t, faithful)+startedAt(t, foundling), "nothing was touched")
 		m.report("no orphans", func(s v1alpha1.DriftReportStatus) bool { return s.Orphans == 0 && s.InSync == 1 && s.Drifted == 1 })
 
 		m.update("foundling", func(s *v1alpha1.GameRuntimeSpec) { s.DriftPolicy = v1alpha1.DriftEnforce })
@@ -130,14 +130,14 @@ func TestOrphans(t *testing.T) {
 	t.Run("removed", func(t *testing.T) {
 		again(func(c *Config) { c.Orphans, c.OrphanGrace = "remove", time.Second })
 		require.NoError(t, os.MkdirAll(m.stateDir("stray"), 0o700))
-		stray := runByHand(t, "galaxy-stray-"+installation, asWeWould(m, "stray")...)
+		stray := startByHand(t, "galaxy-stray-"+installation, asWeWould(m, "stray")...)
 		m.eventually("it is gone", func() bool { return exec.Command("docker", "inspect", stray).Run() != nil })
 		require.DirExists(t, m.stateDir("stray"))
 		require.Len(t, m.containers("faithful"), 1, "what was adopted has a record")
 		err := m.Get(context.Background(), client.ObjectKey{Namespace: "default", Name: "stray"}, &v1alpha1.GameRuntime{})
 		require.True(t, apierrors.IsNotFound(err), "%v", err)
 	})
-	require.Equal(t, untouched, runningSince(t, unlabelled)+runningSince(t, foreign), "what is not ours survives it all")
+	require.Equal(t, untouched, startedAt(t, unlabelled)+startedAt(t, foreign), "what is not ours survives it all")
 }
 
 func isInSync(g *v1alpha1.GameRuntime) bool {

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -60,16 +61,17 @@ func TestKilledAtAnyPoint(t *testing.T) {
 	}
 
 	witness := startWitness(t, m.installation())
-	begin := time.Now()
+	begin, caught := time.Now(), 0
 	for range *kills {
 		people := startPeople(t, m, rand.New(rand.NewPCG(random.Uint64(), 0)))
 		<-time.After(time.Duration(random.Int64N(int64(lifetime))))
 		current.end(syscall.SIGKILL)
 		people.stop()
+		caught += bytes.Count(current.log.Bytes(), []byte("Settled"))
 		current = startProcess(t, program, dataDir, "unix://"+engineSocket)
 		m.WithWatch = newClient(t, kubeconfig)
 	}
-	t.Logf("%d kills in %v", *kills, time.Since(begin).Round(time.Second))
+	t.Logf("%d kills in %v left %d operations open", *kills, time.Since(begin).Round(time.Second), caught)
 	for _, name := range mortals {
 		m.requireAlive(t, name)
 	}

@@ -47,7 +47,7 @@ var chess = engine.GameID{Namespace: "default", Name: "chess"}
 // world is the loop on a simulated engine, stepped by hand.
 type world struct {
 	*GameRuntimeReconciler
-	t     *testing.T
+	t     testing.TB
 	sim   *enginetest.Sim
 	clock *testclock.FakeClock
 	woken chan engine.GameID
@@ -70,7 +70,7 @@ type parts struct {
 func newWorld(t *testing.T) *world { return newWorldThat(t, func(*world, *mirror.Options) {}) }
 
 // newWorldThat lets a test wire it differently.
-func newWorldThat(t *testing.T, wire func(*world, *mirror.Options)) *world {
+func newWorldThat(t testing.TB, wire func(*world, *mirror.Options)) *world {
 	scheme := runtime.NewScheme()
 	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	records := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.GameRuntime{}, &v1alpha1.DriftReport{}).Build()

@@ -76,7 +76,7 @@ func (p *power) isOff() bool {
 // cutEngine is an engine under power, watched for two games that run at once.
 type cutEngine struct {
 	*enginetest.Sim
-	t     *testing.T
+	t     testing.TB
 	power *power
 }
 
@@ -138,7 +138,7 @@ func (l cutLog) Write(ctx context.Context, begun []journal.Intent, finished map[
 
 // cutRecords checks each status that is written: all that happens to the game in
 // these tests is our own doing.
-func cutRecords(t *testing.T, records client.WithWatch, power *power) client.WithWatch {
+func cutRecords(t testing.TB, records client.WithWatch, power *power) client.WithWatch {
 	return interceptor.NewClient(records, interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
 			return power.call(ctx, func(ctx context.Context) error { return c.Patch(ctx, o, patch, options...) })

@@ -30,7 +30,7 @@ import (
 const workers = 8
 
 // runQueue runs the library's controller with its priority queue.
-func runQueue(t *testing.T, feeds *sources, concurrency int, reconciler reconcile.Reconciler) {
+func runQueue(t testing.TB, feeds *sources, concurrency int, reconciler reconcile.Reconciler) {
 	c, err := controller.NewUnmanaged("games", controller.Options{
 		Reconciler: reconciler, MaxConcurrentReconciles: concurrency, SkipNameValidation: ptr.To(true), Logger: logr.Discard(),
 	})
@@ -58,16 +58,19 @@ type crowd struct {
 
 func newCrowd(t *testing.T) *crowd {
 	c := &crowd{feeds: &sources{}}
-	c.world = newWorldThat(t, func(w *world, o *mirror.Options) {
-		w.GameRuntimeReconciler.clock = clock.RealClock{}
-		w.recorder = &events.FakeRecorder{} // which keeps nothing
-		w.work = newWorkshop(clock.RealClock{}, c.feeds.gameChanged,
-			newPulls(clock.RealClock{}, w.pull, c.feeds.gameChanged, w.tellPulling))
-		c.feeds.records = w.client
-		o.OnChange, o.OnFleet = c.feeds.gameChanged, c.feeds.engineChanged
-	})
+	c.world = newWorldThat(t, c.feed)
 	runQueue(t, c.feeds, workers, c)
 	return c
+}
+
+// feed lets what happens wake the games in the queue.
+func (c *crowd) feed(w *world, o *mirror.Options) {
+	w.GameRuntimeReconciler.clock = clock.RealClock{}
+	w.recorder = &events.FakeRecorder{} // which keeps nothing
+	w.work = newWorkshop(clock.RealClock{}, c.feeds.gameChanged,
+		newPulls(clock.RealClock{}, w.pull, c.feeds.gameChanged, w.tellPulling))
+	c.feeds.records = w.client
+	o.OnChange, o.OnFleet = c.feeds.gameChanged, c.feeds.engineChanged
 }
 
 func named(i int) engine.GameID {

@@ -190,7 +190,9 @@ func killShim(t *testing.T, _ *manager, g *v1alpha1.GameRuntime) {
 }
 
 func byHand(words ...string) func(*testing.T, *manager, *v1alpha1.GameRuntime) {
-	return func(t *testing.T, _ *manager, g *v1alpha1.GameRuntime) { dockerCLI(t, append(words, g.Status.Container.ID)...) }
+	return func(t *testing.T, _ *manager, g *v1alpha1.GameRuntime) {
+		dockerCLI(t, append(words, g.Status.Container.ID)...)
+	}
 }
 
 func stopped(_ *testing.T, m *manager, g *v1alpha1.GameRuntime) {

@@ -120,8 +120,9 @@ func inARow(in Input, last, end *v1alpha1.Termination) int32 {
 	switch end.Reason {
 	case v1alpha1.TerminationStoppedByHand, v1alpha1.TerminationEngineRestarted, v1alpha1.TerminationHostRebooted:
 		return max(last.InARow, 1)
+	default:
+		return last.InARow + 1
 	}
-	return last.InARow + 1
 }
 
 // older says that an end is history: a container that was kept ended before the

@@ -75,8 +75,9 @@ func neverRan(reason v1alpha1.TerminationReason) bool {
 	case v1alpha1.TerminationStartFailedPort, v1alpha1.TerminationStartFailedMount,
 		v1alpha1.TerminationStartFailedImage, v1alpha1.TerminationStartFailedRuntime:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // startFailure is the start of ours that just failed. It is told once, not at

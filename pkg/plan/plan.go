@@ -395,6 +395,7 @@ func mayRestart(policy v1alpha1.RestartPolicy, end *v1alpha1.Termination) bool {
 	switch end.Reason {
 	case v1alpha1.TerminationStoppedByUs, v1alpha1.TerminationEngineRestarted, v1alpha1.TerminationHostRebooted:
 		return true
+	default: // the policy's to say
 	}
 	switch policy {
 	case v1alpha1.RestartNever:

@@ -76,15 +76,15 @@ func said(texts []string) string { return strings.Join(texts, "\n") + "\n" }
 
 // execute is what becomes of a program of the image that is run beside the game.
 func execute(command []string) (result engine.ExecResult, after time.Duration) {
-	program, args := command[0], append(command[1:], "")
+	game := simContainer{spec: engine.ContainerSpec{Args: command[1:]}}
 	switch {
-	case program != GamePath:
-		return engine.ExecResult{Code: 127, Output: fmt.Sprintf("exec: %q: no such file or directory", program)}, 0
-	case args[0] == Say:
+	case command[0] != GamePath:
+		return engine.ExecResult{Code: 127, Output: fmt.Sprintf("exec: %q: no such file or directory", command[0])}, 0
+	case game.arg(0) == Say:
 		return engine.ExecResult{Output: said(command[2:])}, 0
-	case args[0] == Exit && len(args) > 2:
-		code, _ := strconv.ParseInt(args[1], 10, 32)
-		after, _ = time.ParseDuration(args[2]) // none is at once
+	case game.arg(0) == Exit:
+		code, _ := strconv.ParseInt(game.arg(1), 10, 32)
+		after, _ = time.ParseDuration(game.arg(2)) // none is at once
 		return engine.ExecResult{Code: int32(code)}, after
 	default:
 		return engine.ExecResult{Code: 1}, 0

@@ -49,21 +49,6 @@ func TestLastWordsThatCannotBeHadHoldNothingUp(t *testing.T) {
 	require.Equal(t, 1, w.sim.Calls("Logs"), "and they are not asked for again")
 }
 
-// An end that was found late is followed by a start at once, and told all the same.
-func TestEndIsToldBeforeTheNextStart(t *testing.T) {
-	w := newWorld(t)
-	w.declare(nil)
-	w.settle()
-	w.sim.Kill(w.container().ID, enginetest.Ending{Code: 3})
-	w.seen(func(v engine.View) bool { return v.Containers[0].Exit != nil })
-	w.clock.Step(time.Hour)
-	w.step()
-	w.requireReady()
-	status := w.read().Status
-	require.EqualValues(t, 3, status.LastTermination.ExitCode)
-	require.EqualValues(t, 1, status.Restarts)
-}
-
 func stopWith(handler v1alpha1.LifecycleHandler) func(*v1alpha1.GameRuntimeSpec) {
 	return func(s *v1alpha1.GameRuntimeSpec) { s.Lifecycle.PreStop = &handler }
 }

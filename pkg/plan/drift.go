@@ -71,27 +71,34 @@ func differences(in Input) []v1alpha1.Drift {
 // stateDrift compares what should run with what does.
 func stateDrift(in Input, c *engine.Container) []v1alpha1.Drift {
 	wanted := in.Record.Spec.State == v1alpha1.StateRunning && in.Record.DeletionTimestamp.IsZero()
-	d := v1alpha1.Drift{Kind: v1alpha1.DriftStateMismatch, Field: "state", Desired: string(v1alpha1.StateStopped)}
-	if wanted {
-		d.Desired = string(v1alpha1.StateRunning)
-	}
 	switch {
-	case !wanted && c != nil && alive(c):
-		d.Actual, d.Action = string(c.State), mendStop
-	case wanted && c == nil:
+	case wanted:
+		return notRunning(in, c)
+	case c != nil && alive(c):
+		return []v1alpha1.Drift{{
+			Kind: v1alpha1.DriftStateMismatch, Field: "state", Desired: string(v1alpha1.StateStopped), Actual: string(c.State), Action: mendStop,
+		}}
+	}
+	return nil
+}
+
+func notRunning(in Input, c *engine.Container) []v1alpha1.Drift {
+	d := v1alpha1.Drift{Kind: v1alpha1.DriftStateMismatch, Field: "state", Desired: string(v1alpha1.StateRunning), Action: mendStart}
+	switch {
+	case c == nil:
 		d.Actual, d.Action = "no container", mendCreate
 		if in.Record.Status.Container != nil {
 			d.Kind = v1alpha1.DriftContainerMissing
 		}
-	case wanted && c.State == engine.StateExited:
-		d.Kind, d.Actual, d.Action = v1alpha1.DriftContainerExited, string(c.State), mendStart
+	case c.State == engine.StateRunning:
+		return nil
+	case c.State == engine.StateExited:
+		d.Kind, d.Actual = v1alpha1.DriftContainerExited, string(c.State)
 		if end := lastTermination(in); end != nil && end.ContainerID == c.ID {
 			d.Actual = fmt.Sprintf("%s: %s", end.Reason, end.Message)
 		}
-	case wanted && c.State != engine.StateRunning:
-		d.Actual, d.Action = string(c.State), mendStart
 	default:
-		return nil
+		d.Actual = string(c.State)
 	}
 	return []v1alpha1.Drift{d}
 }
@@ -114,18 +121,9 @@ func specDrift(in Input, c *engine.Container) []v1alpha1.Drift {
 		differ(restartedAtPath, restartedAt(in.Record), "", mendRecreate)
 	}
 	for _, f := range recreated {
-		switch {
-		case !slices.Contains(paths, f.path):
-		case f.path == isolationPath:
-			differ(f.path, "", strings.Join(c.Beyond, ", "), mendRecreate)
-		case f.private:
-			differ(f.path, "", "", mendRecreate)
-		case c.Made != nil && f.path == "env":
-			differ(f.path, variables(want.Env, c.Made.Env), variables(c.Made.Env, want.Env), mendRecreate)
-		case c.Made == nil:
-			differ(f.path, show(f.value(want)), "", mendRecreate)
-		default:
-			differ(f.path, show(f.value(want)), show(f.value(*c.Made)), mendRecreate)
+		if slices.Contains(paths, f.path) {
+			desired, actual := f.tell(want, c)
+			differ(f.path, desired, actual, mendRecreate)
 		}
 	}
 	if c.Inspected {
@@ -141,6 +139,22 @@ func specDrift(in Input, c *engine.Container) []v1alpha1.Drift {
 		differ("container name", want.Name, c.Name, mendUpdate)
 	}
 	return found
+}
+
+// tell says what a field should hold and what it does, as far as people may know.
+func (f field) tell(want engine.ContainerSpec, c *engine.Container) (desired, actual string) {
+	switch {
+	case f.path == isolationPath:
+		return "", strings.Join(c.Beyond, ", ")
+	case f.private:
+		return "", ""
+	case c.Made == nil:
+		return show(f.value(want)), ""
+	case f.path == "env":
+		return variables(want.Env, c.Made.Env), variables(c.Made.Env, want.Env)
+	default:
+		return show(f.value(want)), show(f.value(*c.Made))
+	}
 }
 
 func resourceDrift(want, have engine.Resources, differ func(path, desired, actual, mend string)) {

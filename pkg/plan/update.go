@@ -54,8 +54,15 @@ func update(in Input, c, kept *engine.Container) []Action {
 		return append([]Action{awaitRemoval()}, switchOver(in, kept)...)
 	case c.State == engine.StateRemoving:
 		return nil
-	case updateFailed(in, c, kept) != "":
-		return append([]Action{fallBack(in, updateFailed(in, c, kept))}, bringBack(in, c, kept, whyFailed)...)
+	}
+	if why := updateFailed(in, c, kept); why != "" {
+		return append([]Action{fallBack(in, why)}, bringBack(in, c, kept, whyFailed)...)
+	}
+	return change(in, c, kept)
+}
+
+func change(in Input, c, kept *engine.Container) []Action {
+	switch {
 	case kept != nil && refused(in):
 		return bringBack(in, c, kept, whyFailed)
 	case kept != nil && outdated(in, c) && !outdated(in, kept):
@@ -215,12 +222,18 @@ func updateFailed(in Input, c, kept *engine.Container) string {
 	switch {
 	case c == nil:
 		return ""
-	case !alive(c):
-		if end := lastTermination(in); end != nil && end.ContainerID == c.ID && blamed(end.Reason) {
-			return fmt.Sprintf("it ended before it was ready: %s: %s", end.Reason, end.Message)
-		}
-		return ""
+	case alive(c):
+		return unhealthy(in, c)
 	}
+	if end := lastTermination(in); end != nil && end.ContainerID == c.ID && blamed(end.Reason) {
+		return fmt.Sprintf("it ended before it had proved itself: %s: %s", end.Reason, end.Message)
+	}
+	return ""
+}
+
+// unhealthy says what speaks against a new container that runs; "" if nothing
+// does, or not yet.
+func unhealthy(in Input, c *engine.Container) string {
 	if probe := failingProbe(in.Health); probe != nil {
 		return "the " + probe.Probe + " probe failed: " + probe.Message
 	}

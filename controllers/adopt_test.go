@@ -62,8 +62,12 @@ func TestStartedByHandIsAdoptedAndObserved(t *testing.T) {
 	require.Equal(t, engine.StateRunning, w.state(id))
 	require.Equal(t, "by-hand", w.container().Name)
 
-	require.NoError(t, w.states.ensure(chess, w.settings.User, "")) // somebody put its state there
 	w.change(func(s *v1alpha1.GameRuntimeSpec) { s.DriftPolicy = v1alpha1.DriftEnforce })
+	w.settle()
+	require.Equal(t, v1alpha1.ReasonStateMissing, w.read().Status.Pending.Reason)
+	require.Equal(t, engine.StateRunning, w.state(id), "its state may be in it")
+
+	require.NoError(t, w.states.ensure(chess, w.settings.User, "")) // somebody put its state there
 	w.settle()
 	require.NotEqual(t, engine.StateRunning, w.state(id), "taken over")
 	require.Len(t, w.sim.Running(chess), 2, "one of ours, and the foreign one")

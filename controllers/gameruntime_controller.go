@@ -177,7 +177,7 @@ func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.Ga
 	in.Brake = r.brake.over(ctx, record, in.View)
 	in.Health = r.probe(record, in.View)
 	in.NamespaceDriftPolicy = r.namespacePolicy(ctx, record.Namespace)
-	if !record.DeletionTimestamp.IsZero() {
+	if _, adopted := record.Annotations[v1alpha1.AnnotationAdopted]; adopted || !record.DeletionTimestamp.IsZero() {
 		in.StateExists = r.states.exists(game)
 	}
 	if in.Fleet.Reachable && plan.NeedsImage(in) {

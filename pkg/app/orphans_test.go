@@ -119,8 +119,8 @@ func TestOrphans(t *testing.T) {
 		require.Equal(t, running, startedAt(t, faithful)+startedAt(t, foundling), "nothing was touched")
 		m.report("no orphans", func(s v1alpha1.DriftReportStatus) bool { return s.Orphans == 0 && s.InSync == 1 && s.Drifted == 1 })
 
+		require.NoError(t, os.MkdirAll(m.stateDir("foundling"), 0o700)) // its state, put where the record has it
 		m.update("foundling", func(s *v1alpha1.GameRuntimeSpec) { s.DriftPolicy = v1alpha1.DriftEnforce })
-		require.NoError(t, os.MkdirAll(m.stateDir("foundling"), 0o700)) // its state, put where ours is
 		f = m.await("foundling", "taken over", func(g *v1alpha1.GameRuntime) bool {
 			return isInSync(g) && g.Status.Container.ID != foundling
 		})

@@ -64,6 +64,18 @@ func Adopted(record *v1alpha1.GameRuntime, view engine.View) engine.View {
 	return view
 }
 
+// stateElsewhere says that a game was adopted whose state is in another place
+// than ours, and that nothing is in ours yet: a container of our own making
+// would begin anew, and the state might go with the one that it replaces.
+func stateElsewhere(in Input) bool {
+	c := find(in.View, in.Record.Annotations[v1alpha1.AnnotationAdopted])
+	if c == nil || in.StateExists {
+		return false
+	}
+	differ, _ := compare(c.SpecHash, SpecHash(in.Record, in.Settings))
+	return slices.Contains(differ, statePath)
+}
+
 var errAmbiguous = errors.New("the game has several containers: remove all but one")
 
 // adoptable picks the container that a game without a record is made from: the
@@ -225,7 +237,9 @@ func adoptedSpecHash(record *v1alpha1.GameRuntime, c *engine.Container, image en
 		sum := digest(f.value(want))
 		if !alike(f, effect, c) {
 			sum = digest([]any{"not as declared", f.value(*c.Made)})
-			differs = append(differs, f.path)
+			if f.path != isolationPath { // what it has beyond is named one by one
+				differs = append(differs, f.path)
+			}
 		}
 		fmt.Fprintf(&text, "%s=%s;", f.path, sum)
 	}

@@ -36,7 +36,7 @@ var recreated = []field{
 	{path: "securityContext.readOnlyRootFilesystem", value: func(s engine.ContainerSpec) any { return s.ReadOnlyRoot }},
 	{path: "securityContext.capabilities.add", value: func(s engine.ContainerSpec) any { return s.AddCapabilities }},
 	{path: "storage.mountPath", value: func(s engine.ContainerSpec) any { return s.StateTarget }},
-	{path: "state directory", value: func(s engine.ContainerSpec) any { return s.StateSource }, private: true},
+	{path: statePath, value: func(s engine.ContainerSpec) any { return s.StateSource }, private: true},
 	{path: networkPath, value: func(s engine.ContainerSpec) any { return s.Network }},
 	// No record asks for more than the defaults; an adopted container may have it.
 	{path: isolationPath, value: func(engine.ContainerSpec) any { return nil }},
@@ -44,6 +44,7 @@ var recreated = []field{
 
 const (
 	networkPath   = "network"
+	statePath     = "state directory"
 	isolationPath = "isolation"
 )
 

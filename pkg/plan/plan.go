@@ -38,7 +38,7 @@ type Input struct {
 	// to be made, see NeedsImage.
 	Image Image
 	// StateExists says whether the state directory is there; it is looked up
-	// only when the record is being deleted.
+	// only when the record is being deleted, or was made from a container.
 	StateExists bool
 	// ImageNow is the engine's id of what the record's image names by now; empty
 	// if that is not known.
@@ -154,6 +154,8 @@ func handsOff(in Input, steps []Action) *Wait {
 		return &Wait{Reason: v1alpha1.ReasonObserved, Message: "the namespace's drift policy is Observe, not done: " + next.String()}
 	case in.Settings.DriftPolicy == v1alpha1.DriftObserve:
 		return &Wait{Reason: v1alpha1.ReasonObserved, Message: "the manager's drift policy is Observe, not done: " + next.String()}
+	case stateElsewhere(in):
+		return &Wait{Reason: v1alpha1.ReasonStateMissing, Message: "the game was adopted with its state elsewhere: put that where the record has it; not done: " + next.String()}
 	}
 	return nil
 }

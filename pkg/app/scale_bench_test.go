@@ -144,7 +144,9 @@ func settled(b *testing.B, sim *enginetest.Sim, template *v1alpha1.GameRuntime, 
 }
 
 // looks is how often any game was looked at.
-func looks(b *testing.B) float64 { return gauge(b, "controller_runtime_reconcile_total", "gameruntime") }
+func looks(b *testing.B) float64 {
+	return gauge(b, "controller_runtime_reconcile_total", "gameruntime")
+}
 
 func queued(b *testing.B) float64 { return gauge(b, "workqueue_depth", "gameruntime") }
 

@@ -69,11 +69,13 @@ lint: ## Run the linters
 	cd hack/bench && go vet .
 
 .PHONY: bench
-bench: bench-engine bench-store ## Measure bulk start against the engine's own floor, and the store against kine
+bench: bench-engine bench-store ## Measure starts and restarts against the engine's own, scale, and the store against kine
 
 .PHONY: bench-engine
 bench-engine: provision image
-	go test -tags integration -run '^$$' -bench . -benchtime 1x -timeout 30m ./pkg/app
+	go test -run '^$$' -bench . ./pkg/plan
+	go test -run '^$$' -bench . -benchtime 1x ./controllers
+	go test -tags integration -run '^$$' -bench . -benchtime 1x -timeout 60m ./pkg/app
 
 # A module of its own, so that the product does not depend on what it is measured
 # against. BENCH takes flags: -level 2 -rounds 1, for instance; -h lists them.

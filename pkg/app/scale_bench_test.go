@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +53,7 @@ func scale(b *testing.B, games int) {
 	seeded := seed(b, config, sim, games)
 	calls := engineCalls(sim)
 	heap := heapMB()
+	debug.FreeOSMemory() // what the seeding took
 
 	begin, processor, looked, left := time.Now(), processorTime(b), looks(b), queued(b)
 	m := startOn(b, config, sim)

@@ -52,7 +52,7 @@ func (r *GameRuntimeReconciler) unrecorded(ctx context.Context, name types.Names
 		r.forget(name)
 	}
 	if last := r.take(game); last != nil && last.Err != nil {
-		return r.troubled(game, last.Err), nil
+		return r.troubled(game, last.Err), nil //nolint:nilerr // the engine's failure is told, and tried again in its own time
 	}
 	for {
 		in := r.observeOrphans(game)
@@ -83,7 +83,7 @@ func (r *GameRuntimeReconciler) unrecorded(ctx context.Context, name types.Names
 			return ctrl.Result{RequeueAfter: backstop}, nil
 		}
 		if outcome.Err != nil {
-			return r.troubled(game, outcome.Err), nil
+			return r.troubled(game, outcome.Err), nil //nolint:nilerr // as above
 		}
 		r.log.Info("orphan dealt with", "game", game.String(), "action", next.String())
 	}
@@ -102,7 +102,7 @@ func (r *GameRuntimeReconciler) observeOrphans(game engine.GameID) plan.Orphans 
 // late.
 func (r *GameRuntimeReconciler) recorded(ctx context.Context, name types.NamespacedName) (bool, error) {
 	if plan.Nameable(engine.GameID(name)) != nil {
-		return false, nil // no record can have this name
+		return false, nil //nolint:nilerr // no record can have this name
 	}
 	err := r.live.Get(ctx, name, &v1alpha1.GameRuntime{})
 	if apierrors.IsNotFound(err) {

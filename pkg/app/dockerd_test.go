@@ -36,7 +36,7 @@ func startDaemon(t *testing.T) *daemon {
 	if os.Getuid() != 0 {
 		t.Skip("only root can run an engine of its own")
 	}
-	dir, err := os.MkdirTemp("", "dockerd") // short: a socket's path has little room
+	dir, err := os.MkdirTemp("", "dockerd") //nolint:usetesting // short: a socket's path has little room
 	require.NoError(t, err)
 	d := &daemon{t: t, dir: dir}
 	t.Cleanup(d.remove)

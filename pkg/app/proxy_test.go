@@ -101,7 +101,7 @@ func (p *proxy) answer(client io.WriteCloser, upstream io.Reader, events *atomic
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := upstream.Read(buffer)
-		if n > 0 && !(events.Load() && p.isDeaf()) {
+		if n > 0 && (!events.Load() || !p.isDeaf()) {
 			if _, err := client.Write(buffer[:n]); err != nil {
 				return
 			}

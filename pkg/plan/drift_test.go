@@ -133,6 +133,8 @@ func fill(v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+	default:
+		panic("a container specification holds no " + v.Kind().String())
 	}
 }
 

@@ -256,6 +256,7 @@ func blamed(reason v1alpha1.TerminationReason) bool {
 		v1alpha1.TerminationStartFailedPort, v1alpha1.TerminationStartFailedMount,
 		v1alpha1.TerminationStartFailedImage, v1alpha1.TerminationStartFailedRuntime:
 		return true
+	default:
+		return false
 	}
-	return false
 }

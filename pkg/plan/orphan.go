@@ -114,11 +114,19 @@ func OrphanDrift(in Orphans) []v1alpha1.DriftItem {
 			Game: in.Game.String(), Container: c.ID,
 			Drift: v1alpha1.Drift{
 				Kind: v1alpha1.DriftUnrecordedContainer, Actual: fmt.Sprintf("%s, %s, from %s", c.Name, c.State, c.Image),
-				FirstSeen: metav1.NewTime(in.FirstSeen[c.ID].Truncate(time.Second)), Action: fate(in, c)[0].String(),
+				FirstSeen: metav1.NewTime(in.FirstSeen[c.ID].Truncate(time.Second)), Action: advice(fate(in, c)[0]),
 			},
 		})
 	}
 	return items
+}
+
+// advice is a step for people: one that they have to take is no wait to them.
+func advice(step Action) string {
+	if wait, waits := step.(Wait); waits && wait.Until.IsZero() {
+		return wait.Message
+	}
+	return step.String()
 }
 
 // Nameable says why no record can be of a game, by the labels of its container;

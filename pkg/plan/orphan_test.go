@@ -79,6 +79,7 @@ func TestOrphansAreReported(t *testing.T) {
 	in := orphaned(OrphansRemove, orphan("c1", engine.StateRunning), orphan("c2", engine.StateExited), orphan("c3", engine.StateRemoving))
 	in.FirstSeen["c2"] = now
 	items := OrphanDrift(in)
+	require.Equal(t, "declare the game, or remove the container", OrphanDrift(orphaned(OrphansReport, orphan("c1", engine.StateRunning)))[0].Action)
 	require.Len(t, items, 2)
 	require.Equal(t, "default/chess", items[0].Game)
 	require.Equal(t, v1alpha1.DriftUnrecordedContainer, items[0].Kind)

@@ -17,7 +17,7 @@ PLAIN := ./pkg/apiserver/... ./pkg/store
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: provision build ## Run the manager here with the sample games, until Ctrl-C
@@ -26,7 +26,7 @@ run: provision build ## Run the manager here with the sample games, until Ctrl-C
 # -count=1: the engine and the database are no part of what the cache compares.
 .PHONY: test
 test: provision registry image ## Unit, store and integration tests, on a real Docker engine and PostgreSQL
-	go vet -tags integration ./...
+	go vet -tags integration,podman ./...
 	CGO_ENABLED=1 go test -count=1 -race -tags integration $(RACE)
 	go test -count=1 $(PLAIN)
 	go test -count=1 -tags integration -timeout 20m ./pkg/app
@@ -34,6 +34,11 @@ test: provision registry image ## Unit, store and integration tests, on a real D
 .PHONY: kills
 kills: provision image ## Kill the manager 200 times at random points, under people who change games
 	go test -count=1 -v -tags integration -timeout 30m -run TestKilledAtAnyPoint ./pkg/app -kills 200
+
+.PHONY: test-podman
+test-podman: provision registry ## Hold Podman against the engines' suite: what differs is a table in the test
+	@hack/podman.sh
+	go test -count=1 -tags integration,podman -run '^TestPodman$$' ./pkg/engine/docker
 
 .PHONY: provision
 provision:
@@ -65,7 +70,7 @@ verify: generate ## Fail if generated files or go.mod are not current
 
 .PHONY: lint
 lint: ## Run the linters
-	$(TOOL) golangci-lint run --build-tags integration ./...
+	$(TOOL) golangci-lint run --build-tags integration,podman ./...
 	cd hack/bench && go vet .
 
 .PHONY: bench

@@ -1,5 +1,6 @@
 // Package docker speaks the engine's words to Docker. It is the only package
-// that knows Docker's API. It works with engines from API 1.41 (20.10) on.
+// that knows Docker's API. It works with engines from API 1.41 (20.10) on; how far
+// Podman's socket passes for one is told by podman_test.go.
 //
 // It has no goroutine of its own, keeps nothing about containers, and never
 // tries again: a failure gets its kind here, once, and what to do about it is

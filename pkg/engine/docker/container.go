@@ -47,6 +47,11 @@ func (c *Client) Create(ctx context.Context, spec engine.ContainerSpec) (string,
 		return "", &engine.Error{Op: op, Kind: engine.Invalid, Err: err}
 	}
 	created, err := c.sdk.ContainerCreate(ctx, config, host, net, nil, spec.Name)
+	if err != nil && strings.Contains(err.Error(), "invalid log driver") {
+		// Podman has no local, and takes its own for Docker's older one.
+		host.LogConfig.Type = "json-file"
+		created, err = c.sdk.ContainerCreate(ctx, config, host, net, nil, spec.Name)
+	}
 	if isConflict(err) {
 		return "", &engine.Error{Op: op, Kind: engine.NameConflict, Err: clean(err)}
 	}

@@ -39,7 +39,11 @@ func kindOf(err error) engine.Kind {
 	}
 }
 
-func isConflict(err error) bool { return errdefs.IsConflict(err) || errdefs.IsAlreadyExists(err) }
+// isConflict knows Podman by its words: it answers 500.
+func isConflict(err error) bool {
+	return errdefs.IsConflict(err) || errdefs.IsAlreadyExists(err) || err != nil &&
+		(strings.Contains(err.Error(), "name is already in use") || strings.Contains(err.Error(), "network already exists"))
+}
 
 // startKind says what the engine's message has against a start: it has no code
 // for any of it. The exit code tells no more: a mount that failed may leave 127,

@@ -50,7 +50,13 @@ func homeNetwork(found container.InspectResponse) (string, *network.EndpointSett
 	if found.NetworkSettings == nil {
 		return name, nil
 	}
-	return name, found.NetworkSettings.Networks[name]
+	networks := found.NetworkSettings.Networks
+	if networks[name] == nil && name == network.NetworkBridge && len(networks) == 1 {
+		for only, endpoint := range networks { // Podman names the driver, not the network
+			return only, endpoint
+		}
+	}
+	return name, networks[name]
 }
 
 // alias is the first name that was asked for. Engines before API 1.45 add the

@@ -31,6 +31,7 @@ func (s *server) handler() http.Handler {
 	mux.Handle("GET /readyz", s.slowly(s.probe(func() bool { return !s.failReady && !s.failHealth })))
 	mux.Handle("GET /api/v1/status", s.slowly(s.status))
 	mux.Handle("POST /api/v1/turn", s.slowly(s.turn))
+	mux.Handle("GET /prestop", s.slowly(s.prepare))
 	mux.HandleFunc("POST /misbehave/{how}", s.misbehave)
 	return mux
 }
@@ -54,6 +55,13 @@ func (s *server) slowly(next http.HandlerFunc) http.Handler {
 		case <-r.Context().Done():
 		}
 	})
+}
+
+// prepare is what a preStop hook calls. Every turn is stored as it is made, so
+// that there is nothing left to do but to say so.
+func (s *server) prepare(w http.ResponseWriter, _ *http.Request) {
+	fmt.Println("nothing to store before the stop")
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *server) probe(ok func() bool) http.HandlerFunc {

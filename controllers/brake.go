@@ -104,9 +104,16 @@ func (b *brake) over(ctx context.Context, record *v1alpha1.GameRuntime, view eng
 		return nil
 	}
 	b.note(game)
+	if !b.mirror.Fleet().Reachable {
+		return notListed // an event may tell of the first of many that the list will not show
+	}
 	b.judge(ctx)
 	return b.held
 }
+
+// notListed keeps a record from believing what an engine tells that was away and
+// was not listed since.
+var notListed = &plan.Brake{Message: "the engine was away, and was not listed since"}
 
 // explain says that a container is about to go by our own doing.
 func (b *brake) explain(game engine.GameID, container string) {

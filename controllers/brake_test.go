@@ -219,6 +219,27 @@ func TestWhatVanishedWhileTheManagerWasDownIsCounted(t *testing.T) {
 	}
 }
 
+// After an absence the events that are replayed may be faster than the list.
+func TestNothingIsBelievedBeforeTheListAfterAnAbsence(t *testing.T) {
+	f := newFleet(t, 10)
+	mend := f.sim.Inject(enginetest.Fault{Verb: "List", Kind: engine.Failed})
+	f.sim.CutStreams()
+	require.Eventually(t, func() bool { return !f.mirror.Fleet().Reachable }, patience, time.Millisecond)
+	f.sim.LoseEvents(true)
+	for i, game := range f.games[:6] {
+		id := f.sim.Running(game)[0]
+		f.sim.RemoveByHand(id)
+		if i == 0 {
+			require.NoError(t, f.mirror.Refresh(t.Context(), id))
+		}
+	}
+	f.stepAll()
+	mend()
+	require.Eventually(t, func() bool { return f.mirror.Fleet().Reachable }, patience, time.Millisecond)
+	f.stepAll()
+	f.requireFrozen(f.games[:6]...)
+}
+
 func TestOurOwnRemovalsDoNotCount(t *testing.T) {
 	f := newFleet(t, 10)
 	for _, game := range f.games[:6] {

@@ -159,7 +159,7 @@ func sumUp(records []v1alpha1.GameRuntime, orphans []v1alpha1.DriftItem) (v1alph
 			status.InSync++
 		case metav1.ConditionFalse:
 			status.Drifted++
-		case metav1.ConditionUnknown:
+		default: // the engine was not seen yet
 		}
 		for _, drift := range record.Status.Drift {
 			item := v1alpha1.DriftItem{Game: record.Namespace + "/" + record.Name, Drift: drift}

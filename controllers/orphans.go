@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
@@ -51,42 +52,52 @@ func (r *GameRuntimeReconciler) unrecorded(ctx context.Context, name types.Names
 	if len(fresh) == len(view.Containers) { // nothing is left of what was known of the game
 		r.forget(name)
 	}
-	if last := r.take(game); last != nil && last.Err != nil {
-		return r.troubled(game, last.Err), nil //nolint:nilerr // the engine's failure is told, and tried again in its own time
+	if last := r.take(game); failed(last) {
+		return r.troubled(game, last), nil
 	}
 	for {
 		in := r.observeOrphans(game)
 		next := plan.ForOrphans(in).Next()
 		r.orphans.tell(game, plan.OrphanDrift(in))
-		wait, waits := next.(plan.Wait)
-		if waits {
+		if wait, waits := next.(plan.Wait); waits {
 			return ctrl.Result{RequeueAfter: r.until(wait)}, nil
 		}
 		if next == nil {
 			return ctrl.Result{}, nil
 		}
-		if recorded, err := r.recorded(ctx, name); err != nil || recorded {
-			return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, err // the watch brings it
-		}
-		if adopt, ok := next.(plan.AdoptContainer); ok {
-			if err := r.adopt(ctx, in, adopt); err != nil {
-				return ctrl.Result{}, err
-			}
-			continue
-		}
-		nobody := &v1alpha1.GameRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
-		_, outcome, err := r.act(ctx, plan.Input{Record: nobody, View: in.View, Now: in.Now}, next)
+		recorded, err := r.recorded(ctx, name)
 		if err != nil {
 			return ctrl.Result{}, err
 		}
-		if outcome == nil { // it goes on beside the queue, and its end wakes the game
+		if recorded {
+			return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil // the watch brings it
+		}
+		outcome, err := r.actOnOrphan(ctx, in, next)
+		switch {
+		case err != nil:
+			return ctrl.Result{}, err
+		case outcome == nil: // it goes on beside the queue, and its end wakes the game
 			return ctrl.Result{RequeueAfter: backstop}, nil
+		case failed(outcome):
+			return r.troubled(game, outcome), nil
 		}
-		if outcome.Err != nil {
-			return r.troubled(game, outcome.Err), nil //nolint:nilerr // as above
-		}
-		r.log.Info("orphan dealt with", "game", game.String(), "action", next.String())
 	}
+}
+
+func failed(outcome *plan.Outcome) bool { return outcome != nil && outcome.Err != nil }
+
+// actOnOrphan does the next action. A stop goes on beside the queue: it has no
+// outcome yet.
+func (r *GameRuntimeReconciler) actOnOrphan(ctx context.Context, in plan.Orphans, next plan.Action) (*plan.Outcome, error) {
+	if adopt, ok := next.(plan.AdoptContainer); ok {
+		return &plan.Outcome{Action: next}, r.adopt(ctx, in, adopt)
+	}
+	nobody := &v1alpha1.GameRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: in.Game.Namespace, Name: in.Game.Name}}
+	_, outcome, err := r.act(ctx, plan.Input{Record: nobody, View: in.View, Now: in.Now}, next)
+	if err == nil && outcome != nil && outcome.Err == nil {
+		r.log.Info("orphan dealt with", "game", in.Game.String(), "action", next.String())
+	}
+	return outcome, err
 }
 
 func (r *GameRuntimeReconciler) observeOrphans(game engine.GameID) plan.Orphans {
@@ -101,23 +112,21 @@ func (r *GameRuntimeReconciler) observeOrphans(game engine.GameID) plan.Orphans 
 // recorded asks the store itself, before anything is touched: the cache may be
 // late.
 func (r *GameRuntimeReconciler) recorded(ctx context.Context, name types.NamespacedName) (bool, error) {
-	if plan.Nameable(engine.GameID(name)) != nil {
-		return false, nil //nolint:nilerr // no record can have this name
+	nameable := plan.Nameable(engine.GameID(name)) == nil
+	if !nameable {
+		return false, nil // no record can have this name
 	}
 	err := r.live.Get(ctx, name, &v1alpha1.GameRuntime{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
+	if client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("looking for the record of an orphan: %w", err)
 	}
-	return true, nil
+	return !apierrors.IsNotFound(err), nil
 }
 
 // troubled tries again later, and says why once.
-func (r *GameRuntimeReconciler) troubled(game engine.GameID, err error) ctrl.Result {
-	if r.orphans.trouble(game, err.Error()) {
-		r.log.Info("orphan not dealt with", "game", game.String(), "reason", err.Error())
+func (r *GameRuntimeReconciler) troubled(game engine.GameID, outcome *plan.Outcome) ctrl.Result {
+	if why := outcome.Err.Error(); r.orphans.trouble(game, why) {
+		r.log.Info("orphan not dealt with", "game", game.String(), "action", outcome.Action.String(), "reason", why)
 	}
 	return ctrl.Result{RequeueAfter: backstop}
 }

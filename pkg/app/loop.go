@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -52,6 +53,8 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 		Scheme:  newScheme(),
 		Logger:  libraryLog(a.log),
 		Metrics: metricsserver.Options{BindAddress: a.config.MetricsAddress},
+		// Who wrote which field is half of a record, and nothing that the loop asks.
+		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 
 		LeaderElection:                      true,
 		LeaderElectionResourceLockInterface: lease,

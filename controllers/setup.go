@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
@@ -92,11 +93,8 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 			return nil, fmt.Errorf("adding the %s: %w", name, err)
 		}
 	}
-	for _, c := range append(picture.Collectors(), brake.frozen, reporter.metrics.drift, reporter.metrics.orphans) {
-		metrics.Registry.Unregister(c) // the last one in a process that ran another before
-		if err := metrics.Registry.Register(c); err != nil {
-			return nil, fmt.Errorf("registering metrics: %w", err)
-		}
+	if err := register(append(picture.Collectors(), brake.frozen, reporter.metrics.drift, reporter.metrics.orphans)); err != nil {
+		return nil, err
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.GameRuntime{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
@@ -112,6 +110,17 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 		return nil, fmt.Errorf("setting up the controller of game runtimes: %w", err)
 	}
 	return picture, setUpReporter(mgr, reporter)
+}
+
+// register replaces the metrics of a manager that this process ran before.
+func register(collectors []prometheus.Collector) error {
+	for _, c := range collectors {
+		metrics.Registry.Unregister(c)
+		if err := metrics.Registry.Register(c); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // setUpReporter has the drift report written anew when the drift of any record

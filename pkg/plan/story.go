@@ -61,7 +61,8 @@ func tellContainer(before, after *v1alpha1.ContainerStatus, tell teller) {
 		before = &v1alpha1.ContainerStatus{}
 	}
 	created := before.ID != after.ID && after.State != v1alpha1.ContainerRemoved
-	if created {
+	broughtBack := created && after.State == v1alpha1.ContainerStopped && after.StartedAt != nil
+	if created && !broughtBack {
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonCreated, "created container %s from %s", after.Name, after.Image)
 	}
 	running := after.State == v1alpha1.ContainerRunning
@@ -77,7 +78,7 @@ func tellContainer(before, after *v1alpha1.ContainerStatus, tell teller) {
 // changed by hand, or is there twice, and an image that moved. What vanished and
 // what exited has its own note.
 func tellDrift(before, after v1alpha1.GameRuntimeStatus, tell teller) {
-	edited := before.ObservedGeneration != after.ObservedGeneration
+	edited := before.ObservedGeneration != after.ObservedGeneration || after.Rollback != nil
 	for _, d := range after.Drift {
 		switch {
 		case has(before.Drift, d), d.Kind == v1alpha1.DriftSpecMismatch && edited:

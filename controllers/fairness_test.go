@@ -226,7 +226,8 @@ func TestABusyEngineIsWaitedForLonger(t *testing.T) {
 	w := newWorkshop(now, func(engine.GameID) {}, nil)
 	call := func(context.Context) error { now.Step(8 * time.Second); return nil }
 	require.NotNil(t, w.do(chess, plan.Work{Action: plan.StartContainer{}}, time.Minute, call), "waited for")
-	j, linger := w.start(chess, plan.Work{Action: plan.StartContainer{}}, time.Minute, true, call)
-	<-j.ended
+	next := &job{work: plan.Work{Action: plan.StartContainer{}}}
+	linger := w.start(chess, next, time.Minute, call)
+	<-next.ended
 	require.Equal(t, 4*time.Second, linger, "several times what calls take")
 }

@@ -74,7 +74,8 @@ func (w *workshop) Start(ctx context.Context) error {
 // do makes a call for a game in place of the one in hand, if any, and returns
 // its outcome; nil if it takes longer than calls do, and goes on.
 func (w *workshop) do(game engine.GameID, work plan.Work, timeout time.Duration, call func(context.Context) error) *plan.Outcome {
-	j, linger := w.start(game, work, timeout, true, call)
+	j := &job{work: work, quick: true, awaited: true}
+	linger := w.start(game, j, timeout, call)
 	timer := time.NewTimer(linger)
 	defer timer.Stop()
 	select {
@@ -89,29 +90,28 @@ func (w *workshop) do(game engine.GameID, work plan.Work, timeout time.Duration,
 
 // begin starts a call for a game in place of the one in hand, if any.
 func (w *workshop) begin(game engine.GameID, work plan.Work, timeout time.Duration, call func(context.Context) error) {
-	w.start(game, work, timeout, false, call)
+	w.start(game, &job{work: work}, timeout, call)
 }
 
 // start begins a call, and says how long one may be waited for.
-func (w *workshop) start(
-	game engine.GameID, work plan.Work, timeout time.Duration, awaited bool, call func(context.Context) error,
-) (*job, time.Duration) {
+func (w *workshop) start(game engine.GameID, j *job, timeout time.Duration, call func(context.Context) error) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dropLocked(game)
-	ctx, cancel := context.WithTimeout(w.ctx, timeout)
-	now := w.clock.Now()
-	work.Since, work.Deadline = now, now.Add(timeout)
-	j := &job{work: work, cancel: cancel, ended: make(chan struct{}), quick: awaited, awaited: awaited}
+	var ctx context.Context
+	ctx, j.cancel = context.WithTimeout(w.ctx, timeout)
+	j.work.Since = w.clock.Now()
+	j.work.Deadline = j.work.Since.Add(timeout)
+	j.ended = make(chan struct{})
 	w.jobs[game] = j
 	w.running.Go(func() {
-		defer cancel()
-		err := w.inTurn(ctx, work.Action, call)
+		defer j.cancel()
+		err := w.inTurn(ctx, j.work.Action, call)
 		if w.end(game, j, err) {
 			w.wake(game)
 		}
 	})
-	return j, max(leastLinger, patient*w.usual)
+	return max(leastLinger, patient*w.usual)
 }
 
 // end notes the outcome of a call, and says whether its game is to be woken.

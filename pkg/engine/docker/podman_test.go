@@ -29,6 +29,7 @@ var podmanDiffers = map[string]string{
 	"what cannot be made is refused":        "every refusal is a 500, and memory is not looked at before the start",
 	"images are looked up":                  "short names get docker.io/ before them",
 	"an image is pulled":                    "the pull tells of no progress in bytes",
+	"the last lines are told":               "a very long line is missing from them",
 	"stop outlives its caller":              "a container that is asked to stop is in a state of its own, stopping",
 	"out of memory is told":                 "not by the inspect: on cgroup v1, conmon leaves its note in the service's directory",
 	"a start that fails leaves its reason":  "the inspect has no error and no exit code of a start that failed",

@@ -95,7 +95,7 @@ func TestPodmanConformance(t *testing.T) {
 // but the host's kernel, and trusts a registry without TLS.
 func startPodman(t *testing.T, registry string) (host string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "podman") // overlay does not stack, and a socket's path is short
+	dir, err := os.MkdirTemp("/var/tmp", "podman") //nolint:usetesting // overlay does not stack, and a socket's path is short
 	require.NoError(t, err)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for name, content := range map[string]string{

@@ -57,7 +57,7 @@ func ready(in Input, p Plan) verdict {
 		return notRestarted(in)
 	}
 	if probe := failingProbe(in.Health); probe != nil {
-		return no(v1alpha1.ReasonProbeFailed, "the "+probe.Probe+" probe fails: "+probe.Message)
+		return no(v1alpha1.ReasonProbeFailed, fails(*probe))
 	}
 	if reason, message := probing(in); reason != "" {
 		return no(reason, message)
@@ -118,7 +118,7 @@ func healthy(in Input) verdict {
 	for _, probe := range in.Health {
 		switch probe.Verdict {
 		case v1alpha1.VerdictFailing:
-			return verdict{metav1.ConditionFalse, v1alpha1.ReasonProbeFailed, "the " + probe.Probe + " probe fails: " + probe.Message}
+			return verdict{metav1.ConditionFalse, v1alpha1.ReasonProbeFailed, fails(probe)}
 		case v1alpha1.VerdictUnknown:
 			all = verdict{metav1.ConditionUnknown, v1alpha1.ReasonProbing, "the " + probe.Probe + " probe has not succeeded yet"}
 		}

@@ -122,8 +122,8 @@ func disconnected(c *engine.Container) bool {
 	return c.Made != nil && c.Made.Network == ""
 }
 
-// ShortHash is a SpecHash in one word, for the status.
-func ShortHash(specHash string) string {
+// shortHash is a SpecHash in one word, for the status.
+func shortHash(specHash string) string {
 	sum := sha256.Sum256([]byte(specHash))
 	return hex.EncodeToString(sum[:8])
 }

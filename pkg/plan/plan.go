@@ -189,7 +189,7 @@ func dispose(in Input, c *engine.Container, why string) []Action {
 // clear empties the engine of a record that is being deleted.
 func clear(in Input, c, previous *engine.Container) []Action {
 	var steps []Action
-	if previous != nil && previous.State != engine.StateRemoving {
+	if previous != nil {
 		steps = append(steps, RemoveContainer{ID: previous.ID})
 	}
 	switch {
@@ -238,7 +238,12 @@ func run(in Input, c, previous *engine.Container) []Action {
 }
 
 func create(in Input) []Action {
-	return append(pull(in), CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{})
+	return append(pull(in), anew(in)...)
+}
+
+// anew makes a container and starts it.
+func anew(in Input) []Action {
+	return []Action{CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{}}
 }
 
 func pull(in Input) []Action {
@@ -263,7 +268,7 @@ func keep(in Input, c *engine.Container) []Action {
 	if want := resources(in.Record); c.Inspected && (c.Resources != want || c.SelfRestarts) {
 		return []Action{UpdateResources{ID: c.ID, Resources: want}}
 	}
-	if name := ContainerName(GameOf(in.Record), in.Settings.Installation); c.Name != name {
+	if name := containerName(in); c.Name != name {
 		return []Action{RenameContainer{ID: c.ID, Name: name}}
 	}
 	return nil

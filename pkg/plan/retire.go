@@ -52,6 +52,6 @@ func nextLook(in Input) time.Time {
 func stays(in Input) bool {
 	end, ran := lastTermination(in), in.Record.Status.Container
 	return end != nil && ran != nil && ran.SpecHash != "" &&
-		ran.SpecHash == ShortHash(SpecHash(in.Record, in.Settings)) && end.ContainerID == ran.ID &&
+		ran.SpecHash == shortHash(SpecHash(in.Record, in.Settings)) && end.ContainerID == ran.ID &&
 		end.Reason != v1alpha1.TerminationUnknown && !mayRestart(in.Record.Spec.RestartPolicy, end)
 }

@@ -67,7 +67,7 @@ func containerStatus(in Input) *v1alpha1.ContainerStatus {
 	status := &v1alpha1.ContainerStatus{
 		ID: c.ID, Name: c.Name, Image: c.Image, ImageDigest: c.ImageID, RepoDigest: c.RepoDigest,
 		State: v1alpha1.ContainerStopped, StartedAt: microTime(c.StartedAt), Engine: in.Fleet.Info.Name,
-		SpecHash: ShortHash(c.SpecHash),
+		SpecHash: shortHash(c.SpecHash),
 	}
 	if alive(c) {
 		status.State = v1alpha1.ContainerRunning
@@ -160,10 +160,14 @@ func probing(in Input) (reason, message string) {
 		case v1alpha1.VerdictUnknown:
 			return v1alpha1.ReasonProbing, "the " + probe.Probe + " probe has not succeeded yet"
 		case v1alpha1.VerdictFailing:
-			return v1alpha1.ReasonProbeFailed, "the " + probe.Probe + " probe fails: " + probe.Message
+			return v1alpha1.ReasonProbeFailed, fails(probe)
 		}
 	}
 	return "", ""
+}
+
+func fails(probe v1alpha1.ProbeStatus) string {
+	return "the " + probe.Probe + " probe fails: " + probe.Message
 }
 
 // phase sums the rest up in one word for people.

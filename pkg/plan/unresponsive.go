@@ -18,10 +18,8 @@ func unresponsive(in Input, next Action) *Wait {
 	case RenameContainer:
 		id = next.ID
 	}
-	for i := range in.View.Containers {
-		if c := &in.View.Containers[i]; c.ID == id && c.Unresponsive {
-			return &Wait{Reason: v1alpha1.ReasonUnresponsive, Message: "the engine does not answer for container" + withID(c.ID)}
-		}
+	if c := find(in.View, id); c != nil && c.Unresponsive {
+		return &Wait{Reason: v1alpha1.ReasonUnresponsive, Message: "the engine does not answer for container" + withID(c.ID)}
 	}
 	return nil
 }

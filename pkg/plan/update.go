@@ -20,12 +20,12 @@ const (
 	proofDeadline = 10 * time.Minute
 )
 
-// PreviousName is the name of a container that was replaced.
-func PreviousName(game engine.GameID, installation string) string {
-	return ContainerName(game, installation) + ".previous"
-}
+// previousName is the name of a container that was replaced.
+func previousName(in Input) string { return containerName(in) + ".previous" }
 
-func previousName(in Input) string { return PreviousName(GameOf(in.Record), in.Settings.Installation) }
+func containerName(in Input) string {
+	return ContainerName(GameOf(in.Record), in.Settings.Installation)
+}
 
 // isKept says that a container is one that was replaced, and can come back.
 func isKept(in Input, c *engine.Container) bool {
@@ -98,14 +98,13 @@ func switchOver(in Input, kept *engine.Container) []Action {
 func replace(in Input, c, kept *engine.Container) []Action {
 	steps := pull(in)
 	if kept != nil || !worthKeeping(in, c) {
-		steps = append(steps, dispose(in, c, whyChanged)...)
-		return append(steps, CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{})
+		return append(append(steps, dispose(in, c, whyChanged)...), anew(in)...)
 	}
 	if alive(c) {
 		steps = append(steps, stop(in, c, v1alpha1.TerminationStoppedByUs, whyChanged))
 	}
-	return append(steps, RenameContainer{ID: c.ID, Name: previousName(in)},
-		CreateContainer{Spec: ContainerSpec(in.Record, in.Settings)}, StartContainer{}, RemoveContainer{ID: c.ID})
+	steps = append(steps, RenameContainer{ID: c.ID, Name: previousName(in)})
+	return append(append(steps, anew(in)...), RemoveContainer{ID: c.ID})
 }
 
 func worthKeeping(in Input, c *engine.Container) bool {
@@ -125,8 +124,7 @@ func bringBack(in Input, c, kept *engine.Container, why string) []Action {
 }
 
 func revive(in Input, kept *engine.Container) []Action {
-	name := ContainerName(GameOf(in.Record), in.Settings.Installation)
-	return []Action{RenameContainer{ID: kept.ID, Name: name}, StartContainer{ID: kept.ID}}
+	return []Action{RenameContainer{ID: kept.ID, Name: containerName(in)}, StartContainer{ID: kept.ID}}
 }
 
 // fallBack is the moment in which a roll-back is written down, before anything
@@ -182,7 +180,7 @@ func proven(in Input, c *engine.Container) time.Time {
 // refused says that the record's specification failed, and was written down so.
 func refused(in Input) bool {
 	refusal := in.Record.Status.Rollback
-	return refusal != nil && refusal.SpecHash == ShortHash(SpecHash(in.Record, in.Settings)) && !retryAsked(in)
+	return refusal != nil && refusal.SpecHash == shortHash(SpecHash(in.Record, in.Settings)) && !retryAsked(in)
 }
 
 // rollback is what the status tells of a specification that failed.
@@ -198,7 +196,7 @@ func rollback(in Input) *v1alpha1.Rollback {
 	}
 	if why := updateFailed(in, c, kept); why != "" {
 		return &v1alpha1.Rollback{
-			SpecHash: ShortHash(SpecHash(in.Record, in.Settings)), Image: in.Record.Spec.Image, Message: why, At: *metaTime(in.Now),
+			SpecHash: shortHash(SpecHash(in.Record, in.Settings)), Image: in.Record.Spec.Image, Message: why, At: *metaTime(in.Now),
 		}
 	}
 	if !refused(in) || kept == nil && (c == nil || !outdated(in, c)) {
@@ -252,11 +250,9 @@ var damning = map[string]bool{
 // blamed says that an end speaks against the specification.
 func blamed(reason v1alpha1.TerminationReason) bool {
 	switch reason {
-	case v1alpha1.TerminationCrashed, v1alpha1.TerminationOOMKilled, v1alpha1.TerminationProbeFailed,
-		v1alpha1.TerminationStartFailedPort, v1alpha1.TerminationStartFailedMount,
-		v1alpha1.TerminationStartFailedImage, v1alpha1.TerminationStartFailedRuntime:
+	case v1alpha1.TerminationCrashed, v1alpha1.TerminationOOMKilled, v1alpha1.TerminationProbeFailed:
 		return true
 	default:
-		return false
+		return neverRan(reason)
 	}
 }

@@ -6,20 +6,21 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/util/workqueue"
 
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// inspectDirty is one worker: it asks what became of containers that may have
-// changed. No container is with two workers at a time.
-func (m *Mirror) inspectDirty(ctx context.Context) {
+// work is one worker: it asks what became of the containers in a queue. No
+// container is with two workers of a queue at a time.
+func work(ctx context.Context, queue workqueue.TypedInterface[string], look func(context.Context, string)) {
 	for {
-		id, shutdown := m.dirty.Get()
+		id, shutdown := queue.Get()
 		if shutdown {
 			return
 		}
-		m.look(ctx, id)
-		m.dirty.Done(id)
+		look(ctx, id)
+		queue.Done(id)
 	}
 }
 

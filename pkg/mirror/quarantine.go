@@ -15,22 +15,9 @@ func (m *Mirror) wonder(id string) {
 	m.dirty.Add(id)
 }
 
-// inspectSlow is one worker for containers that do not answer. There are few of
-// these and each call takes its full time, so that those who answer never wait
-// for those who do not.
-func (m *Mirror) inspectSlow(ctx context.Context) {
-	for {
-		id, shutdown := m.slow.Get()
-		if shutdown {
-			return
-		}
-		m.lookAgain(ctx, id)
-		m.slow.Done(id)
-	}
-}
-
 // lookAgain inspects a container that did not answer before, and again with a
-// growing delay.
+// growing delay. The workers that do it are few and apart from the others, for
+// each call takes its full time: those who answer never wait for those who do not.
 func (m *Mirror) lookAgain(ctx context.Context, id string) {
 	switch err := m.inspect(ctx, id, m.options.InspectTimeout); engine.KindOf(err) {
 	case "":

@@ -34,10 +34,10 @@ func (m *Mirror) Run(ctx context.Context) error {
 	m.dirty, m.slow = m.queue(time.Second, time.Minute), m.queue(5*time.Second, 2*time.Minute)
 	var group errgroup.Group
 	for range m.options.Inspectors {
-		group.Go(func() error { m.inspectDirty(ctx); return nil })
+		group.Go(func() error { work(ctx, m.dirty, m.look); return nil })
 	}
 	for range m.options.SlowInspectors {
-		group.Go(func() error { m.inspectSlow(ctx); return nil })
+		group.Go(func() error { work(ctx, m.slow, m.lookAgain); return nil })
 	}
 	backoff := reconnect()
 	for ctx.Err() == nil {
@@ -47,7 +47,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 		if m.options.Clock.Since(begin) > steady {
 			backoff = reconnect()
 		}
-		m.sleep(ctx, backoff.Step())
+		m.sleep(ctx, backoff.Step(), nil)
 	}
 	m.dirty.ShutDown()
 	m.slow.ShutDown()
@@ -98,7 +98,7 @@ func (m *Mirror) follow(ctx context.Context) error {
 				return err
 			}
 			m.reached(info)
-			m.awaitList(ctx, m.options.Resync*9/10+rand.N(m.options.Resync/5+1))
+			m.sleep(ctx, m.options.Resync*9/10+rand.N(m.options.Resync/5+1), m.relist)
 		}
 		return ctx.Err()
 	})
@@ -194,22 +194,13 @@ func (m *Mirror) setFleet(change func(*engine.Fleet)) bool {
 	return news
 }
 
-func (m *Mirror) sleep(ctx context.Context, d time.Duration) {
+// sleep waits for so long, or until somebody asks not to; nil is nobody.
+func (m *Mirror) sleep(ctx context.Context, d time.Duration, asked <-chan struct{}) {
 	timer := m.options.Clock.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C():
-	}
-}
-
-// awaitList waits until it is time for the next list, or somebody asks for one.
-func (m *Mirror) awaitList(ctx context.Context, d time.Duration) {
-	timer := m.options.Clock.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C():
-	case <-m.relist:
+	case <-asked:
 	}
 }

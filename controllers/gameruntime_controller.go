@@ -63,8 +63,8 @@ type GameRuntimeReconciler struct {
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 
 // Reconcile takes passes at one record until nothing can be done now. An error
-// is a failure of our own store, where nothing is done; the engine's failures are outcomes, and their
-// back-off stands in the record's status.
+// is a failure of our own store, where nothing is done; the engine's failures
+// are outcomes, and their back-off stands in the record's status.
 func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	if err := r.journal.Loaded(ctx); err != nil {
 		return ctrl.Result{}, err
@@ -86,10 +86,10 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 			break
 		}
 		if wait, waits := p.Next().(plan.Wait); waits {
-			return ctrl.Result{RequeueAfter: r.until(wait)}, nil
+			return ctrl.Result{RequeueAfter: r.until(wait.Until, backstop)}, nil
 		}
 		if p.InSync() {
-			return ctrl.Result{RequeueAfter: r.again(p)}, nil
+			return ctrl.Result{RequeueAfter: r.until(p.Again, 0)}, nil
 		}
 	}
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
@@ -293,19 +293,13 @@ func (r *GameRuntimeReconciler) forget(name types.NamespacedName) {
 	r.prober.Forget(name)
 }
 
-func (r *GameRuntimeReconciler) until(wait plan.Wait) time.Duration {
-	if wait.Until.IsZero() {
-		return backstop
+// until is how long it is to a moment, or else where there is none; 0 leaves it
+// to the sources.
+func (r *GameRuntimeReconciler) until(at time.Time, otherwise time.Duration) time.Duration {
+	if at.IsZero() {
+		return otherwise
 	}
-	return max(wait.Until.Sub(r.clock.Now()), time.Millisecond)
-}
-
-// again is when to look at a record that is in sync; 0 is when a source says so.
-func (r *GameRuntimeReconciler) again(p plan.Plan) time.Duration {
-	if p.Again.IsZero() {
-		return 0
-	}
-	return max(p.Again.Sub(r.clock.Now()), time.Millisecond)
+	return max(at.Sub(r.clock.Now()), time.Millisecond)
 }
 
 // shorten keeps a note within what an Event may hold (1024 bytes).

@@ -60,7 +60,7 @@ func (r *GameRuntimeReconciler) unrecorded(ctx context.Context, name types.Names
 		next := plan.ForOrphans(in).Next()
 		r.orphans.tell(game, plan.OrphanDrift(in))
 		if wait, waits := next.(plan.Wait); waits {
-			return ctrl.Result{RequeueAfter: r.until(wait)}, nil
+			return ctrl.Result{RequeueAfter: r.until(wait.Until, backstop)}, nil
 		}
 		if next == nil {
 			return ctrl.Result{}, nil

@@ -41,7 +41,7 @@ func (s *sources) Start(ctx context.Context, queue workqueue.TypedRateLimitingIn
 	s.mu.Lock()
 	s.queue, s.ctx = queue, ctx
 	s.mu.Unlock()
-	s.add(prioritySweep, s.withContainers()...)
+	s.sweepEngine()
 	return nil
 }
 
@@ -62,7 +62,8 @@ func (s *sources) engineChanged(engine.Fleet) {
 	if ctx == nil {
 		return
 	}
-	s.add(prioritySweep, append(s.requests(ctx), s.withContainers()...)...) // the queue holds each once
+	s.add(prioritySweep, s.requests(ctx)...)
+	s.sweepEngine() // the queue holds each once
 }
 
 // gamesIn are the games of a namespace whose annotations changed.
@@ -82,15 +83,11 @@ func (s *sources) requests(ctx context.Context, options ...client.ListOption) []
 	return requests
 }
 
-func (s *sources) withContainers() []ctrl.Request {
-	if s.games == nil {
-		return nil
+// sweepEngine has the games looked at that have containers.
+func (s *sources) sweepEngine() {
+	if s.games != nil {
+		s.sweep(s.games()...)
 	}
-	var requests []ctrl.Request
-	for _, game := range s.games() {
-		requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName(game)})
-	}
-	return requests
 }
 
 // sweep has many games looked at, none of them urgently.

@@ -100,8 +100,11 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 func (c *Client) Rename(ctx context.Context, id, name string) error {
 	op := "rename container " + short(id)
 	err := c.sdk.ContainerRename(ctx, id, name)
-	if !isConflict(err) {
-		return unlessNil(classify(op, err))
+	switch {
+	case err == nil:
+		return nil
+	case !isConflict(err):
+		return classify(op, err)
 	}
 	if holder, look := c.Inspect(ctx, name); look == nil && holder.ID == id {
 		return nil
@@ -118,14 +121,6 @@ func (c *Client) UpdateResources(ctx context.Context, id string, resources engin
 		return classify("update resources of container "+short(id), err)
 	}
 	return nil
-}
-
-// unlessNil keeps a nil failure from becoming an error that is not nil.
-func unlessNil(failure *engine.Error) error {
-	if failure == nil {
-		return nil
-	}
-	return failure
 }
 
 // unlessGone takes a container that is not there for one that was dealt with.

@@ -119,9 +119,10 @@ func TestOpenSaysThatAPoolerAnswers(t *testing.T) {
 func TestOpenWaitsForAServerThatIsNotThereYet(t *testing.T) {
 	server := postgrestest.StartServer(t, postgrestest.ServerOptions{})
 	server.Stop(t)
+	url := server.URL() // Start writes what URL reads
 	opened := make(chan error, 1)
 	go func() {
-		pool, err := postgres.Open(context.Background(), server.URL())
+		pool, err := postgres.Open(context.Background(), url)
 		if err == nil {
 			pool.Close()
 		}

@@ -29,17 +29,27 @@ const (
 
 // Reasons of conditions, of status.pending and of Events.
 const (
-	ReasonReady             = "Ready"
-	ReasonInSync            = "InSync"
-	ReasonPlanned           = "ActionPlanned"
-	ReasonBackOff           = "BackOff"
-	ReasonStopped           = "Stopped"
-	ReasonCompleted         = "Completed"
-	ReasonRestartPolicy     = "RestartPolicyForbids"
-	ReasonProbing           = "WaitingForProbes"
-	ReasonProbeFailed       = "ProbeFailed"
-	ReasonProbesSucceeded   = "ProbesSucceeded"
-	ReasonNoProbes          = "NoProbes"
+	ReasonReady           = "Ready"
+	ReasonInSync          = "InSync"
+	ReasonPlanned         = "ActionPlanned"
+	ReasonBackOff         = "BackOff"
+	ReasonStopped         = "Stopped"
+	ReasonCompleted       = "Completed"
+	ReasonRestartPolicy   = "RestartPolicyForbids"
+	ReasonProbing         = "WaitingForProbes"
+	ReasonProbeFailed     = "ProbeFailed"
+	ReasonProbesSucceeded = "ProbesSucceeded"
+	ReasonNoProbes        = "NoProbes"
+	// ReasonUnhealthy: a probe fails, and its restart is not due yet.
+	ReasonUnhealthy = "Unhealthy"
+	// ReasonProbeRestartLimit: failing probes restarted the game as often as the
+	// record lets them.
+	ReasonProbeRestartLimit = "ProbeRestartLimit"
+	// ReasonHealthcheckFailed: the image's own HEALTHCHECK fails.
+	ReasonHealthcheckFailed = "HealthcheckFailed"
+	ReasonProbeRecovered    = "ProbeRecovered"
+	// ReasonUnexpectedStart: somebody else started the container.
+	ReasonUnexpectedStart   = "UnexpectedStart"
 	ReasonNotRunning        = "ContainerNotRunning"
 	ReasonEngineReachable   = "EngineAnswers"
 	ReasonEngineUnreachable = "EngineUnreachable"

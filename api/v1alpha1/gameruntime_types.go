@@ -290,9 +290,11 @@ type Storage struct {
 }
 
 // Probes tell whether the game is healthy.
+// +kubebuilder:validation:XValidation:rule="!has(self.startup) || self.startup.successThreshold <= 1",message="must be 1 for a startup probe",fieldPath=".startup.successThreshold"
+// +kubebuilder:validation:XValidation:rule="!has(self.liveness) || self.liveness.successThreshold <= 1",message="must be 1 for a liveness probe",fieldPath=".liveness.successThreshold"
 type Probes struct {
-	// Startup holds the other two back until it succeeds once; when it fails
-	// the game is restarted.
+	// Startup holds the others back until it succeeds once; when it fails the
+	// game is restarted.
 	// +optional
 	Startup *Probe `json:"startup,omitempty"`
 	// Liveness makes a restart part of the plan when it fails.
@@ -301,10 +303,25 @@ type Probes struct {
 	// Readiness moves the condition Ready, and nothing else.
 	// +optional
 	Readiness *Probe `json:"readiness,omitempty"`
+	// Progress makes a restart part of the plan when a number that the game tells
+	// stands still: the game answers, and is dead.
+	// +optional
+	Progress *ProgressProbe `json:"progress,omitempty"`
+	// RestartAfterSeconds is how long a probe has to go on failing, once its
+	// thresholds say that it does, before the game is restarted.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	RestartAfterSeconds int32 `json:"restartAfterSeconds,omitempty"`
+	// MaxRestarts is how many times in a row failing probes may restart the game:
+	// then it runs on as it is, until the record changes or is told to retry. A
+	// run of backoff.resetAfter begins the count anew. Without it there is no limit.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	MaxRestarts *int32 `json:"maxRestarts,omitempty"`
 }
 
 // Probe is one check, in Kubernetes' shape.
-// +kubebuilder:validation:XValidation:rule="(has(self.httpGet) ? 1 : 0) + (has(self.tcpSocket) ? 1 : 0) == 1",message="exactly one of httpGet and tcpSocket must be set"
+// +kubebuilder:validation:XValidation:rule="(has(self.httpGet) ? 1 : 0) + (has(self.tcpSocket) ? 1 : 0) + (has(self.exec) ? 1 : 0) + (has(self.grpc) ? 1 : 0) == 1",message="exactly one of httpGet, tcpSocket, exec and grpc must be set"
 type Probe struct {
 	// HTTPGet succeeds on an answer from 200 to 399.
 	// +optional
@@ -312,6 +329,12 @@ type Probe struct {
 	// TCPSocket succeeds when the port accepts a connection.
 	// +optional
 	TCPSocket *TCPSocketAction `json:"tcpSocket,omitempty"`
+	// Exec succeeds when the program ends with 0.
+	// +optional
+	Exec *ExecAction `json:"exec,omitempty"`
+	// GRPC succeeds when the game's grpc.health.v1.Health service says SERVING.
+	// +optional
+	GRPC *GRPCAction `json:"grpc,omitempty"`
 	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	// +optional
@@ -345,6 +368,67 @@ type HTTPGetAction struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	Port int32 `json:"port"`
+	// Scheme is HTTP or HTTPS. A certificate is not verified: it is the game that
+	// is asked for, and not who it is.
+	// +kubebuilder:validation:Enum=HTTP;HTTPS
+	// +kubebuilder:default=HTTP
+	// +optional
+	Scheme string `json:"scheme,omitempty"`
+	// HTTPHeaders are sent along. Host names the virtual host.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	HTTPHeaders []HTTPHeader `json:"httpHeaders,omitempty"`
+}
+
+// HTTPHeader is one header of a request.
+type HTTPHeader struct {
+	// +kubebuilder:validation:Pattern=`^[-A-Za-z0-9!#$%&'*+.^_|~]+$`
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name"`
+	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:Pattern=`^[^\x00-\x08\x0a-\x1f\x7f]*$`
+	// +optional
+	Value string `json:"value,omitempty"`
+}
+
+// GRPCAction asks the game's health service, grpc.health.v1.Health.
+type GRPCAction struct {
+	// Port is a port number of the container.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port"`
+	// Service is the name to ask for; empty is the server as a whole.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Service string `json:"service,omitempty"`
+}
+
+// ProgressProbe watches a number that moves while the game lives, such as its
+// turn counter.
+type ProgressProbe struct {
+	// HTTPGet asks for an answer in JSON.
+	HTTPGet HTTPGetAction `json:"httpGet"`
+	// JSONPath finds the number in it, as in kubectl: {.turn}
+	// +kubebuilder:validation:Pattern=`^[{].+[}]$`
+	// +kubebuilder:validation:MaxLength=256
+	JSONPath string `json:"jsonPath"`
+	// WithinSeconds is how long the number may stand still. An answer that holds
+	// none, or none at all, is no movement.
+	// +kubebuilder:validation:Minimum=1
+	WithinSeconds int32 `json:"withinSeconds"`
+	// +kubebuilder:default=0
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	InitialDelaySeconds int32 `json:"initialDelaySeconds,omitempty"`
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	PeriodSeconds int32 `json:"periodSeconds,omitempty"`
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
 }
 
 // TCPSocketAction connects to the game.
@@ -559,6 +643,13 @@ type ContainerStatus struct {
 	State ContainerState `json:"state,omitempty"`
 	// +optional
 	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// StartedBy is the id of the operation of ours that began its present or last
+	// run; empty if that was somebody else's doing.
+	// +optional
+	StartedBy string `json:"startedBy,omitempty"`
+	// UnexpectedStarts counts the runs of this container that somebody else began.
+	// +optional
+	UnexpectedStarts int32 `json:"unexpectedStarts,omitempty"`
 	// Endpoint is where the game's first port is reached on the engine's
 	// network: http://<alias>:<port>.
 	// +optional
@@ -588,6 +679,10 @@ type Termination struct {
 	// Operation is the id of the operation of ours that ended it.
 	// +optional
 	Operation string `json:"operation,omitempty"`
+	// Disappeared says that the container was gone, and no operation of ours
+	// removed it: nothing tells how it ended.
+	// +optional
+	Disappeared bool `json:"disappeared,omitempty"`
 	// Log holds the last lines that the game wrote.
 	// +optional
 	Log string `json:"log,omitempty"`
@@ -604,6 +699,10 @@ type Termination struct {
 	// survives a restart of the manager here.
 	// +optional
 	InARow int32 `json:"inARow,omitempty"`
+	// ByProbeInARow counts those of them that failing probes made us end, until
+	// a run of backoff.resetAfter or a changed spec.
+	// +optional
+	ByProbeInARow int32 `json:"byProbeInARow,omitempty"`
 	// RestartedAt is when the game ran again after it.
 	// +optional
 	RestartedAt *metav1.MicroTime `json:"restartedAt,omitempty"`
@@ -735,6 +834,10 @@ const (
 	ProbeStartup   = "startup"
 	ProbeLiveness  = "liveness"
 	ProbeReadiness = "readiness"
+	ProbeProgress  = "progress"
+	// ProbeInspect is the verdict of the image's own HEALTHCHECK, which the engine
+	// runs. It is told, and nothing is done about it.
+	ProbeInspect = "inspect"
 
 	VerdictUnknown    = "Unknown"
 	VerdictSucceeding = "Succeeding"
@@ -743,7 +846,7 @@ const (
 
 // ProbeStatus is the verdict of one probe, after its thresholds.
 type ProbeStatus struct {
-	// +kubebuilder:validation:Enum=startup;liveness;readiness
+	// +kubebuilder:validation:Enum=startup;liveness;readiness;progress;inspect
 	Probe string `json:"probe"`
 	// +kubebuilder:validation:Enum=Unknown;Succeeding;Failing
 	Verdict string `json:"verdict"`
@@ -751,7 +854,11 @@ type ProbeStatus struct {
 	Message string `json:"message,omitempty"`
 	// Since is when the verdict last changed.
 	// +optional
-	Since *metav1.Time `json:"since,omitempty"`
+	Since *metav1.MicroTime `json:"since,omitempty"`
+	// FailedAt is when it last began to fail, in this run of the game or in one
+	// before it.
+	// +optional
+	FailedAt *metav1.MicroTime `json:"failedAt,omitempty"`
 }
 
 // GameRuntime is one game: one container with a state directory that is never

@@ -67,12 +67,34 @@ type Container struct {
 	// run, us included, such as SIGTERM. It is known from events alone, and empty
 	// where they were lost.
 	Signal string
+	// Health is the verdict of the image's own HEALTHCHECK in this run; nil
+	// without one.
+	Health *Health
 	// Inspected is false for what only a list told: then StartedAt, Exit,
-	// IP, HostPorts, Resources and Made are missing.
+	// IP, HostPorts, Resources, Health and Made are missing.
 	Inspected bool
 	// Unresponsive says that the engine has not answered for this container for
 	// a while: what is known of it is old.
 	Unresponsive bool
+}
+
+// HealthState is the verdict of an image's own HEALTHCHECK.
+type HealthState string
+
+// Verdicts of a HEALTHCHECK.
+const (
+	HealthStarting  HealthState = "starting"
+	HealthHealthy   HealthState = "healthy"
+	HealthUnhealthy HealthState = "unhealthy"
+)
+
+// Health is what an image's own HEALTHCHECK says. It changes with the verdict
+// alone, not with each check.
+type Health struct {
+	State HealthState
+	// Output is what the check that changed the verdict to unhealthy wrote, at
+	// most MaxText, on one line; empty otherwise.
+	Output string
 }
 
 // PortKey is a port of a container.

@@ -39,7 +39,7 @@ func health(in Input) []v1alpha1.ProbeStatus {
 	var all []v1alpha1.ProbeStatus
 	for _, probe := range in.Health {
 		if probe.Since != nil {
-			probe.Since = metaTime(probe.Since.Time)
+			probe.Since = microTime(probe.Since.Time)
 		}
 		all = append(all, probe)
 	}

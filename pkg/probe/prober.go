@@ -171,7 +171,7 @@ func (p *Prober) Results(name types.NamespacedName, instance string) []v1alpha1.
 	}
 	var results []v1alpha1.ProbeStatus
 	for _, pr := range g.probes {
-		since := metav1.NewTime(pr.since)
+		since := metav1.NewMicroTime(pr.since)
 		results = append(results, v1alpha1.ProbeStatus{
 			Probe: pr.tally.kind, Verdict: pr.tally.verdict, Message: pr.message, Since: &since,
 		})

@@ -31,6 +31,7 @@ type fakeReader struct {
 	cut    chan struct{}
 	since  []time.Time // of each stream
 	id     string      // of the engine
+	booted time.Time   // its host, if that is ours
 	// waiting counts the calls that are held, most is the most at any time.
 	waiting, most int
 }
@@ -53,7 +54,7 @@ func (f *fakeReader) Info(context.Context) (engine.Info, error) {
 	if f.down {
 		return engine.Info{}, errAway
 	}
-	return engine.Info{ID: f.id, Name: "host"}, nil
+	return engine.Info{ID: f.id, Name: "host", BootedAt: f.booted}, nil
 }
 
 func (f *fakeReader) List(ctx context.Context, _ string) ([]engine.Container, error) {
@@ -184,8 +185,13 @@ func (f *fakeReader) remove(id string) {
 // tell sends an event of a container, and returns when it happened.
 func (f *fakeReader) tell(id string) time.Time {
 	at := time.Now()
-	f.events <- engine.Event{ContainerID: id, Game: chess, Action: "x", At: at}
+	f.tellOf(id, at)
 	return at
+}
+
+// tellOf sends an event of something that happened before.
+func (f *fakeReader) tellOf(id string, at time.Time) {
+	f.events <- engine.Event{ContainerID: id, Game: chess, Action: "x", At: at}
 }
 
 // hang makes inspects of a container, or the list, wait until release.

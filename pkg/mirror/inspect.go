@@ -67,7 +67,7 @@ func (m *Mirror) inspect(ctx context.Context, id string, timeout time.Duration) 
 func (m *Mirror) ask() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.picture.ask()
+	return m.picture.ask(m.options.Clock.Now())
 }
 
 func (m *Mirror) answered(asked uint64) {

@@ -125,3 +125,31 @@ func TestAnEventWaitsForAnInspectThatFollowsIt(t *testing.T) {
 	m.compare(nil, m.ask())
 	require.Equal(t, 1, count(m.metrics.eventsMissed), "no event told of the removal")
 }
+
+func TestAnEventOfWhatIsKnownIsNotFollowed(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		booted time.Time
+		asked  int
+	}{
+		{"an engine on this host", time.Unix(1000, 0), 0},
+		{"an engine with a clock of its own", time.Time{}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake()
+			f.booted = c.booted
+			f.set("c1", engine.StateRunning)
+			m := startSeen(t, f, nil)
+			happened := time.Now()
+			require.NoError(t, m.Refresh(t.Context(), "c1"))
+			before := count(m.metrics.inspects)
+			f.tellOf("c1", happened)
+			eventually(t, "it is followed", m.followed(happened))
+			require.Equal(t, c.asked, count(m.metrics.inspects)-before)
+			last := f.tell("c1")
+			eventually(t, "what happens later is followed, too", m.followed(last))
+			require.Equal(t, c.asked+1, count(m.metrics.inspects)-before)
+			require.Zero(t, count(m.metrics.eventsMissed))
+		})
+	}
+}

@@ -16,7 +16,7 @@ type picture struct {
 	// asked is the number of the last question; open holds those without an
 	// answer yet.
 	asked uint64
-	open  map[uint64]struct{}
+	open  map[uint64]time.Time // when each was asked
 	// gone holds the containers that vanished, with the question that told it,
 	// for as long as an earlier question is open: its answer may still show them.
 	gone map[string]uint64
@@ -25,21 +25,22 @@ type picture struct {
 // entry is what is known of one container.
 type entry struct {
 	container engine.Container
-	asked     uint64 // the question that this is the answer to
+	asked     uint64    // the question that this is the answer to
+	askedAt   time.Time // by our clock
 	at        time.Time
 }
 
 func newPicture() picture {
 	return picture{
 		entries: map[string]*entry{}, games: map[engine.GameID]map[string]*entry{},
-		open: map[uint64]struct{}{}, gone: map[string]uint64{},
+		open: map[uint64]time.Time{}, gone: map[string]uint64{},
 	}
 }
 
 // ask numbers a question. answered must follow, with an answer or without.
-func (p *picture) ask() uint64 {
+func (p *picture) ask(now time.Time) uint64 {
 	p.asked++
-	p.open[p.asked] = struct{}{}
+	p.open[p.asked] = now
 	return p.asked
 }
 
@@ -77,7 +78,7 @@ func (p *picture) put(c engine.Container, asked uint64, at time.Time) bool {
 		return false
 	}
 	known := p.entries[c.ID]
-	e := &entry{container: c, asked: asked, at: at}
+	e := &entry{container: c, asked: asked, askedAt: p.open[asked], at: at}
 	p.entries[c.ID] = e
 	game := p.games[c.Game]
 	if game == nil {

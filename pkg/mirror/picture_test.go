@@ -24,7 +24,7 @@ func TestTheLatestQuestionWins(t *testing.T) {
 		ids := []string{"c1", "c2"}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			if len(open) == 0 || rapid.Bool().Draw(t, "ask") {
-				open = append(open, p.ask())
+				open = append(open, p.ask(time.Time{}))
 				continue
 			}
 			i := rapid.IntRange(0, len(open)-1).Draw(t, "which")

@@ -129,7 +129,8 @@ func (m *Mirror) hear(event engine.Event) {
 		m.lastEvent = event.At
 	}
 	m.heedLocked(event)
-	hint := event.Action != "kill" // a signal changes nothing: what it leads to has an event of its own
+	// A signal changes nothing: what it leads to has an event of its own.
+	hint := event.Action != "kill" && !m.knownLocked(event)
 	if hint {
 		m.announced[event.ContainerID] = m.picture.asked
 	}
@@ -137,6 +138,14 @@ func (m *Mirror) hear(event engine.Event) {
 	if hint {
 		m.wonder(event.ContainerID)
 	}
+}
+
+// knownLocked says that a container was inspected after an event happened, as
+// who caused it does: there is nothing to ask. Only an engine on this host has
+// the clock that tells.
+func (m *Mirror) knownLocked(event engine.Event) bool {
+	e := m.picture.entries[event.ContainerID]
+	return e != nil && e.container.Inspected && e.askedAt.After(event.At) && !m.fleet.Info.BootedAt.IsZero()
 }
 
 // identify tells of another engine than before, and it does so before that

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
+	"net/url"
+	"os"
 	"strconv"
+	"strings"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 )
@@ -15,13 +16,6 @@ import (
 // Check makes one check of a game before its context ends; nil is a success,
 // and the text of an error becomes the verdict's message.
 type Check func(ctx context.Context, target Target, spec v1alpha1.Probe) error
-
-// bodyLimit is how much of an answer is read, so that the game can finish it.
-const bodyLimit = 10 << 10
-
-// transport opens a connection for each check: that it can be opened is part
-// of what is checked.
-var transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 
 func check(ctx context.Context, target Target, spec v1alpha1.Probe) error {
 	switch {
@@ -32,29 +26,6 @@ func check(ctx context.Context, target Target, spec v1alpha1.Probe) error {
 	default:
 		return errors.New("the probe names nothing to check")
 	}
-}
-
-// CheckHTTP asks the game at an address, without a port. It succeeds on an
-// answer from 200 to 399; a redirect is an answer.
-func CheckHTTP(ctx context.Context, address string, action v1alpha1.HTTPGetAction) error {
-	url := "http://" + join(address, action.Port) + action.Path
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return fmt.Errorf("path %q makes no URL", action.Path)
-	}
-	request.Header.Set("User-Agent", "runtime-manager-probe")
-	answer, err := transport.RoundTrip(request)
-	if err != nil {
-		return plain(err)
-	}
-	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, io.LimitReader(answer.Body, bodyLimit)); err != nil {
-		return plain(err)
-	}
-	if answer.StatusCode < 200 || answer.StatusCode >= 400 {
-		return fmt.Errorf("GET %s answered %d", action.Path, answer.StatusCode)
-	}
-	return nil
 }
 
 func checkTCP(ctx context.Context, address string, action v1alpha1.TCPSocketAction) error {
@@ -69,15 +40,28 @@ func join(address string, port int32) string {
 	return net.JoinHostPort(address, strconv.Itoa(int(port)))
 }
 
+// maxMessage is how much of what a game has to say becomes a message, in bytes.
+const maxMessage = 256
+
 // plain leaves the addresses out, which change from run to run.
 func plain(err error) error {
 	var op *net.OpError
+	var ofURL *url.Error
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("no answer in time")
 	case errors.As(err, &op):
 		return fmt.Errorf("%s: %w", op.Op, op.Err)
-	default:
-		return err
+	case errors.As(err, &ofURL):
+		err = ofURL.Err
 	}
+	return errors.New(shorten(err.Error()))
+}
+
+// shorten cuts a text that a game has a part in.
+func shorten(text string) string {
+	if len(text) <= maxMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxMessage], "") + "…"
 }

@@ -40,7 +40,7 @@ func TestChecks(t *testing.T) {
 	target, port := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch code, err := strconv.Atoi(r.URL.Path[1:]); {
 		case err == nil:
-			w.Header().Set("Location", "/500") // where nobody may follow
+			w.Header().Set("Location", "http://elsewhere.example/500") // where nobody may follow
 			w.WriteHeader(code)
 		case r.URL.Path == "/endless":
 			for chunk := make([]byte, 4096); err != nil; {

@@ -19,9 +19,13 @@ type game struct {
 	path    string
 	started time.Time
 
-	mu   sync.Mutex
-	turn int
+	mu     sync.Mutex
+	turn   int
+	frozen bool
 }
+
+// errFrozen is why a game that was told to freeze makes no turn.
+var errFrozen = errors.New("the game is frozen")
 
 // openGame reads the counter from the state directory; a new game begins at 0.
 func openGame(id, version, stateDir string) (*game, error) {
@@ -45,11 +49,21 @@ func openGame(id, version, stateDir string) (*game, error) {
 func (g *game) advance() (status, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.frozen {
+		return status{}, errFrozen
+	}
 	if err := g.save(g.turn + 1); err != nil {
 		return status{}, err
 	}
 	g.turn++
 	return g.statusLocked(), nil
+}
+
+// freeze makes the counter stand still, or lets it go on.
+func (g *game) freeze(frozen bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.frozen = frozen
 }
 
 // save writes beside the file and moves it there, so that a crash at any point

@@ -78,9 +78,26 @@ func TestMisbehaviour(t *testing.T) {
 	post(t, web.URL+"/misbehave/recover")
 	require.Equal(t, 200, code(t, web.URL+"/healthz"))
 
+	post(t, web.URL+"/misbehave/freeze")
+	require.Equal(t, 500, post(t, web.URL+"/api/v1/turn").StatusCode)
+	require.Equal(t, 200, code(t, web.URL+"/api/v1/status"), "a game that froze answers")
+	post(t, web.URL+"/misbehave/recover")
+	require.Equal(t, 200, post(t, web.URL+"/api/v1/turn").StatusCode)
+
 	exited := 0
 	s.exit = func(code int) { exited = code }
 	post(t, web.URL+"/misbehave/crash?code=3")
 	require.Equal(t, 3, exited)
 	require.Equal(t, http.StatusNotFound, post(t, web.URL+"/misbehave/nothing").StatusCode)
+}
+
+func TestFlappingIsCountedByProbe(t *testing.T) {
+	_, web := serve(t, t.TempDir())
+	post(t, web.URL+"/misbehave/flap?times=2")
+	for _, want := range []int{500, 500, 200, 200, 500, 500, 200} {
+		require.Equal(t, want, code(t, web.URL+"/healthz"))
+		require.Equal(t, want, code(t, web.URL+"/readyz"))
+	}
+	post(t, web.URL+"/misbehave/recover")
+	require.Equal(t, 200, code(t, web.URL+"/readyz"))
 }

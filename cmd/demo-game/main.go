@@ -4,10 +4,12 @@
 //
 // Its environment: GAME_STATE_PATH is the state directory, PORT the port
 // (8080), TURN_EVERY makes a turn by itself each such time, CRASH_AFTER and
-// EXIT_CODE make it exit by itself.
+// EXIT_CODE make it exit by itself. demo-game check asks the game on this host
+// for its health, and ends with 0 if it is well.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +28,15 @@ var version = "0.0.0"
 // drainTimeout is how long requests under way may take after a SIGTERM.
 const drainTimeout = 2 * time.Second
 
+// checkTimeout is how long demo-game check waits for a game that hangs.
+const checkTimeout = 5 * time.Second
+
 func main() {
-	if err := run(); err != nil {
+	do := run
+	if len(os.Args) == 2 && os.Args[1] == "check" {
+		do = check
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "demo-game:", err)
 		os.Exit(1)
 	}
@@ -50,11 +59,7 @@ func run() error {
 	if err := scheduleTurns(ctx, g, os.Getenv("TURN_EVERY")); err != nil {
 		return err
 	}
-	port := os.Getenv("PORT")
-	if port == "" {
-		port = "8080"
-	}
-	listener, err := net.Listen("tcp", ":"+port)
+	listener, err := net.Listen("tcp", ":"+port())
 	if err != nil {
 		return err
 	}
@@ -72,6 +77,23 @@ func run() error {
 	}
 	<-drained // serving ends when the drain begins, not when it is over
 	fmt.Printf("stopped at turn %d\n", g.status().Turn)
+	return nil
+}
+
+func port() string { return cmp.Or(os.Getenv("PORT"), "8080") }
+
+// check is for a HEALTHCHECK, and for probes that run a program: an image made
+// of nothing has no other.
+func check() error {
+	client := &http.Client{Timeout: checkTimeout}
+	answer, err := client.Get("http://127.0.0.1:" + port() + "/healthz")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("the game answers %s", answer.Status)
+	}
 	return nil
 }
 
@@ -113,7 +135,7 @@ func scheduleTurns(ctx context.Context, g *game, every string) error {
 				return
 			case <-ticker.C:
 			}
-			if _, err := g.advance(); err != nil {
+			if _, err := g.advance(); err != nil && !errors.Is(err, errFrozen) {
 				fmt.Fprintln(os.Stderr, "making a turn:", err)
 			}
 		}

@@ -63,6 +63,18 @@ func TestCrashAfterExitsAsTold(t *testing.T) {
 	require.Equal(t, 7, game.ProcessState.ExitCode())
 }
 
+func TestCheckEndsAsTheGameIs(t *testing.T) {
+	_, url := start(t, t.TempDir())
+	check := func() error {
+		program := exec.Command(os.Args[0], "check")
+		program.Env = []string{asGame + "=yes", "PORT=" + url[strings.LastIndex(url, ":")+1:]}
+		return program.Run()
+	}
+	require.NoError(t, check())
+	post(t, url+"/misbehave/fail-health")
+	require.Error(t, check())
+}
+
 func TestWrongSettingsEndTheGameAtOnce(t *testing.T) {
 	for _, wrong := range []string{"CRASH_AFTER=soon", "TURN_EVERY=-1s", "PORT=none", "GAME_STATE_PATH=" + filepath.Join(os.Args[0], "no-directory")} {
 		t.Run(wrong, func(t *testing.T) {

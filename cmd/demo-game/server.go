@@ -18,6 +18,8 @@ type server struct {
 	mu         sync.Mutex
 	failHealth bool
 	failReady  bool
+	flapping   int            // how many answers in a row are alike; 0 while it does not flap
+	asked      map[string]int // answers of each probe since it flaps
 	delay      time.Duration
 	hung       chan struct{} // closed when the game recovers; nil while it does not hang
 	leaked     [][]byte
@@ -27,8 +29,8 @@ func newServer(g *game) *server { return &server{game: g, exit: os.Exit} }
 
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /healthz", s.slowly(s.probe(func() bool { return !s.failHealth })))
-	mux.Handle("GET /readyz", s.slowly(s.probe(func() bool { return !s.failReady && !s.failHealth })))
+	mux.Handle("GET /healthz", s.slowly(s.probe(func() bool { return !s.failHealth && s.flap("health") })))
+	mux.Handle("GET /readyz", s.slowly(s.probe(func() bool { return !s.failReady && !s.failHealth && s.flap("ready") })))
 	mux.Handle("GET /api/v1/status", s.slowly(s.status))
 	mux.Handle("POST /api/v1/turn", s.slowly(s.turn))
 	mux.Handle("GET /prestop", s.slowly(s.prepare))
@@ -76,6 +78,16 @@ func (s *server) probe(ok func() bool) http.HandlerFunc {
 	}
 }
 
+// flap says how a probe answers now, while the game flaps. It is a matter of the
+// answers and not of time, so that no rhythm of the checks hides it.
+func (s *server) flap(probe string) bool {
+	if s.flapping == 0 {
+		return true
+	}
+	defer func() { s.asked[probe]++ }()
+	return s.asked[probe]/s.flapping%2 == 1
+}
+
 func (s *server) status(w http.ResponseWriter, _ *http.Request) { answer(w, s.game.status()) }
 
 func (s *server) turn(w http.ResponseWriter, _ *http.Request) {
@@ -95,7 +107,8 @@ func answer(w http.ResponseWriter, body any) {
 }
 
 // misbehave is for those who test what runs games: crash?code=, hang,
-// leak?mb=, fail-health, fail-ready, slow?ms=, and recover from all but the first.
+// leak?mb=, fail-health, fail-ready, flap?times=, freeze, slow?ms=, and recover
+// from all but the first.
 func (s *server) misbehave(w http.ResponseWriter, r *http.Request) {
 	number := func(name string, otherwise int) int {
 		if n, err := strconv.Atoi(r.FormValue(name)); err == nil {
@@ -123,14 +136,19 @@ func (s *server) misbehave(w http.ResponseWriter, r *http.Request) {
 		s.failHealth = true
 	case "fail-ready":
 		s.failReady = true
+	case "flap":
+		s.flapping, s.asked = max(1, number("times", 1)), map[string]int{}
+	case "freeze":
+		s.game.freeze(true)
 	case "slow":
 		s.delay = time.Duration(number("ms", 5000)) * time.Millisecond
 	case "recover":
 		if s.hung != nil {
 			close(s.hung)
 		}
-		s.hung, s.failHealth, s.failReady, s.delay, s.leaked = nil, false, false, 0, nil
+		s.hung, s.failHealth, s.failReady, s.flapping, s.delay, s.leaked = nil, false, false, 0, 0, nil
+		s.game.freeze(false)
 	default:
-		http.Error(w, "crash, hang, leak, fail-health, fail-ready, slow or recover", http.StatusNotFound)
+		http.Error(w, "crash, hang, leak, fail-health, fail-ready, flap, freeze, slow or recover", http.StatusNotFound)
 	}
 }

@@ -47,10 +47,9 @@ type Result struct {
 	FinishedAt time.Time
 }
 
-// ends says that it may explain why a container ended, or is gone.
-func (i Intent) ends() bool {
-	return i.Action == v1alpha1.ActionStop || i.Action == v1alpha1.ActionRemove
-}
+// kept is how many decided ones of an action are remembered for each game: what
+// may explain why a container ended or is gone, and who began its run.
+var kept = map[string]int{v1alpha1.ActionStop: keptEnds, v1alpha1.ActionRemove: keptEnds, v1alpha1.ActionStart: 1}
 
 // decided says that nothing more will be learned about it.
 func (i Intent) decided() bool {
@@ -62,15 +61,16 @@ type Log interface {
 	// Write keeps intents, and results by their ids, all or nothing. It may be
 	// repeated.
 	Write(ctx context.Context, begun []Intent, finished map[string]Result) error
-	// Load returns what is open, and each game's last ends, so many of them,
-	// oldest first.
-	Load(ctx context.Context, ends int) ([]Intent, error)
+	// Load returns what is open, and the last of each game that are to be kept,
+	// so many of each action, oldest first.
+	Load(ctx context.Context, kept map[string]int) ([]Intent, error)
 }
 
-// keptEnds is how many decided stops and removals of a game are remembered: a
+// keptEnds is how many decided stops of a game are remembered, and removals: a
 // status tells of an end long before so many others follow. A crash may come
 // between a stop and the status that tells of it, and so between the removal
-// after it and that status.
+// after it and that status. Of the starts the last one is enough: the one before
+// began a run that is over.
 const keptEnds = 4
 
 // loadRetry is the delay before a database that is away is asked again.
@@ -116,7 +116,7 @@ func (j *Journal) Close() {
 // ctx ends. It returns that.
 func (j *Journal) Load(ctx context.Context) []Intent {
 	for failing := false; ; failing = true {
-		intents, err := j.rows.Load(ctx, keptEnds)
+		intents, err := j.rows.Load(ctx, kept)
 		if err == nil {
 			j.know(intents)
 			close(j.loaded)
@@ -186,20 +186,17 @@ func (j *Journal) Finish(game types.NamespacedName, id string, result Result) {
 	j.wake()
 }
 
-// pruneLocked forgets what is decided and explains no end, and old ends.
+// pruneLocked forgets what is decided, but for the last ones that are kept.
 func (j *Journal) pruneLocked(game types.NamespacedName) {
-	kept, ends := []Intent(nil), 0
+	remembered, seen := []Intent(nil), map[string]int{}
 	for _, intent := range slices.Backward(j.games[game]) {
-		if intent.ends() {
-			ends++
+		seen[intent.Action]++
+		if !intent.decided() || seen[intent.Action] <= kept[intent.Action] {
+			remembered = append(remembered, intent)
 		}
-		if intent.decided() && (!intent.ends() || ends > keptEnds) {
-			continue
-		}
-		kept = append(kept, intent)
 	}
-	slices.Reverse(kept)
-	if j.games[game] = kept; len(kept) == 0 {
+	slices.Reverse(remembered)
+	if j.games[game] = remembered; len(remembered) == 0 {
 		delete(j.games, game)
 	}
 }

@@ -101,7 +101,7 @@ func TestOutcomesAreWrittenByTheEnd(t *testing.T) {
 		finish(j, ended(stop, v1alpha1.OperationUnknown))
 		finish(j, ended(stop, v1alpha1.OperationSucceeded))
 		finish(j, ended(create, v1alpha1.OperationFailed))
-		require.Equal(t, []Intent{ended(stop, v1alpha1.OperationSucceeded), remove}, j.Intents(chess), "what explains no end is forgotten")
+		require.Equal(t, []Intent{ended(stop, v1alpha1.OperationSucceeded), remove}, j.Intents(chess), "what explains nothing is forgotten")
 		j.Close()
 		require.ErrorIs(t, j.Begin(ctx, create), errClosed)
 
@@ -111,7 +111,7 @@ func TestOutcomesAreWrittenByTheEnd(t *testing.T) {
 	})
 }
 
-func TestTheLastEndsOfEachGameAreKept(t *testing.T) {
+func TestTheLastOfEachGameAreKept(t *testing.T) {
 	onEachLog(t, func(t *testing.T, rows Log) {
 		j := open(t, rows)
 		want := map[types.NamespacedName][]Intent{}
@@ -120,13 +120,14 @@ func TestTheLastEndsOfEachGameAreKept(t *testing.T) {
 			abandoned := intent(game, v1alpha1.ActionStart, 0)
 			require.NoError(t, j.Begin(ctx, abandoned))
 			want[game] = append(want[game], abandoned)
-			for n := range keptEnds + g {
-				for _, action := range []string{v1alpha1.ActionStop, v1alpha1.ActionStart} {
-					i := intent(game, action, n+1)
+			rounds := keptEnds + g
+			for n := range rounds {
+				for k, action := range []string{v1alpha1.ActionStop, v1alpha1.ActionRename, v1alpha1.ActionStart, v1alpha1.ActionRemove} {
+					i := intent(game, action, 4*n+k+1)
 					require.NoError(t, j.Begin(ctx, i))
 					i = ended(i, v1alpha1.OperationSucceeded)
 					finish(j, i)
-					if action == v1alpha1.ActionStop && n >= g {
+					if n >= rounds-kept[action] {
 						want[game] = append(want[game], i)
 					}
 				}
@@ -170,13 +171,13 @@ func (g *gate) Write(ctx context.Context, begun []Intent, finished map[string]Re
 	return g.Log.Write(ctx, begun, finished)
 }
 
-func (g *gate) Load(ctx context.Context, ends int) ([]Intent, error) {
+func (g *gate) Load(ctx context.Context, kept map[string]int) ([]Intent, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.broken {
 		return nil, errors.New("the database is away")
 	}
-	return g.Log.Load(ctx, ends)
+	return g.Log.Load(ctx, kept)
 }
 
 func (g *gate) breaks(broken bool) {
@@ -207,7 +208,7 @@ func TestGamesThatBeginTogetherShareATransaction(t *testing.T) {
 	require.NoError(t, group.Wait())
 	require.True(t, gathered)
 	require.LessOrEqual(t, rows.writes, 2)
-	left, err := rows.Load(ctx, keptEnds)
+	left, err := rows.Load(ctx, kept)
 	require.NoError(t, err)
 	require.Len(t, left, many)
 }
@@ -229,8 +230,8 @@ func TestAwayDatabase(t *testing.T) {
 
 	rows.breaks(false)
 	require.Eventually(t, func() bool {
-		kept, err := rows.Load(ctx, keptEnds)
-		return err == nil && kept[0].Outcome == v1alpha1.OperationSucceeded
+		left, err := rows.Load(ctx, kept)
+		return err == nil && left[0].Outcome == v1alpha1.OperationSucceeded
 	}, patience, time.Millisecond, "outcomes wait for the database")
 	require.NoError(t, j.Begin(ctx, start))
 	j.Close()
@@ -335,7 +336,7 @@ func BenchmarkLoad(b *testing.B) {
 		       now() - make_interval(secs => n), now(), 'Succeeded' FROM generate_series(1, $2::int) n`, games, games*operations)
 	require.NoError(b, err)
 	for b.Loop() {
-		loaded, err := InPostgres(pool).Load(ctx, keptEnds)
+		loaded, err := InPostgres(pool).Load(ctx, kept)
 		require.NoError(b, err)
 		require.NotEmpty(b, loaded)
 	}

@@ -29,16 +29,19 @@ func (m *memory) Write(_ context.Context, begun []Intent, finished map[string]Re
 	return nil
 }
 
-func (m *memory) Load(_ context.Context, ends int) ([]Intent, error) {
+func (m *memory) Load(_ context.Context, kept map[string]int) ([]Intent, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	type deed struct {
+		game   types.NamespacedName
+		action string
+	}
 	var loaded []Intent
-	seen := map[types.NamespacedName]int{}
+	seen := map[deed]int{}
 	for _, i := range slices.Backward(m.intents) {
-		if i.ends() {
-			seen[i.Game]++
-		}
-		if i.Outcome == "" || i.ends() && seen[i.Game] <= ends {
+		of := deed{i.Game, i.Action}
+		seen[of]++
+		if i.Outcome == "" || seen[of] <= kept[i.Action] {
 			loaded = append(loaded, i)
 		}
 	}

@@ -78,8 +78,13 @@ func unlessZero(t time.Time) *time.Time {
 	return &t
 }
 
-func (t table) Load(ctx context.Context, ends int) ([]Intent, error) {
-	rows, _ := t.pool.Query(ctx, loadIntents, ends) // the rows tell the error
+func (t table) Load(ctx context.Context, kept map[string]int) ([]Intent, error) {
+	var actions []string
+	var counts []int
+	for action, count := range kept {
+		actions, counts = append(actions, action), append(counts, count)
+	}
+	rows, _ := t.pool.Query(ctx, loadIntents, actions, counts) // the rows tell the error
 	intents, err := pgx.CollectRows(rows, readIntent)
 	if err != nil {
 		return nil, fmt.Errorf("reading the operation log: %w", err)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/health"
 )
 
 // Intent is what we were about to do to a game's container; with its outcome it
@@ -32,6 +33,8 @@ type Intent struct {
 	// Cause and Why are what that end is recorded as.
 	Cause string
 	Why   string
+	// By is who asked for the record as it is; empty if nobody knows.
+	By string
 	// At is when it was meant, Deadline when the call is given up.
 	At       time.Time
 	Deadline time.Time
@@ -64,6 +67,12 @@ type Log interface {
 	// Load returns what is open, and the last of each game that are to be kept,
 	// so many of each action, oldest first.
 	Load(ctx context.Context, kept map[string]int) ([]Intent, error)
+	// Tell keeps what is told of games, each of them there once, all or nothing. It
+	// may be repeated: an event that is there stays as it is, and is announced no
+	// second time.
+	Tell(ctx context.Context, tellings []Telling) error
+	// Told returns the last snapshot of each game.
+	Told(ctx context.Context) ([]health.Snapshot, error)
 }
 
 // keptEnds is how many decided stops of a game are remembered, and removals: a
@@ -81,28 +90,41 @@ var errClosed = errors.New("the journal is closed")
 // Journal is the log with what matters of it in memory. One process writes: the
 // one that leads.
 type Journal struct {
-	log     logr.Logger
-	rows    Log
-	loaded  chan struct{}
-	news    chan struct{} // something waits to be written
-	closing chan struct{}
-	closed  chan struct{}
+	log      logr.Logger
+	rows     Log
+	loaded   chan struct{}
+	news     chan struct{} // intents or outcomes wait to be written
+	tellings chan struct{} // what is told of health does
+	closing  chan struct{}
+	closed   chan struct{}
 
 	mu    sync.Mutex
 	games map[types.NamespacedName][]Intent // oldest first
 	begun []*beginning
 	// finished holds the results to write, by id.
 	finished map[string]Result
+	// told is what each game's last snapshot said, untold what is to be written.
+	told   map[types.NamespacedName]told
+	untold map[types.NamespacedName]Telling
 }
 
 // New returns a journal that knows nothing until it is loaded. Close must follow.
 func New(rows Log, log logr.Logger) *Journal {
 	j := &Journal{
 		log: log, rows: rows,
-		loaded: make(chan struct{}), news: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
+		loaded: make(chan struct{}), news: make(chan struct{}, 1), tellings: make(chan struct{}, 1),
+		closing: make(chan struct{}), closed: make(chan struct{}),
 		games: map[types.NamespacedName][]Intent{}, finished: map[string]Result{},
+		told: map[types.NamespacedName]told{}, untold: map[types.NamespacedName]Telling{},
 	}
-	go j.write()
+	// Whatever is wrong with what is told, it holds no intent up: each has its writer.
+	var writers sync.WaitGroup
+	writers.Go(func() { j.inGroups("journal", j.news, j.writeOperations) })
+	writers.Go(func() { j.inGroups("health history", j.tellings, j.writeTellings) })
+	go func() {
+		writers.Wait()
+		close(j.closed)
+	}()
 	return j
 }
 
@@ -116,9 +138,8 @@ func (j *Journal) Close() {
 // ctx ends. It returns that.
 func (j *Journal) Load(ctx context.Context) []Intent {
 	for failing := false; ; failing = true {
-		intents, err := j.rows.Load(ctx, kept)
+		intents, err := j.load(ctx)
 		if err == nil {
-			j.know(intents)
 			close(j.loaded)
 			return intents
 		}
@@ -133,12 +154,24 @@ func (j *Journal) Load(ctx context.Context) []Intent {
 	}
 }
 
-func (j *Journal) know(intents []Intent) {
+func (j *Journal) load(ctx context.Context) ([]Intent, error) {
+	intents, err := j.rows.Load(ctx, kept)
+	if err != nil {
+		return nil, err
+	}
+	snapshots, err := j.rows.Told(ctx)
+	if err != nil {
+		return nil, err
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, intent := range intents {
 		j.games[intent.Game] = append(j.games[intent.Game], intent)
 	}
+	for _, snapshot := range snapshots {
+		j.told[snapshot.Game()] = remember(snapshot)
+	}
+	return intents, nil
 }
 
 // Loaded waits until what was left is known.
@@ -183,7 +216,7 @@ func (j *Journal) Finish(game types.NamespacedName, id string, result Result) {
 		j.pruneLocked(game)
 	}
 	j.mu.Unlock()
-	j.wake()
+	wake(j.news)
 }
 
 // pruneLocked forgets what is decided, but for the last ones that are kept.
@@ -206,4 +239,5 @@ func (j *Journal) Forget(game types.NamespacedName) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.games, game)
+	delete(j.told, game)
 }

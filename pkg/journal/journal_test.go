@@ -36,7 +36,7 @@ func intent(game types.NamespacedName, action string, n int) Intent {
 	at := noon.Add(time.Duration(n) * time.Second)
 	return Intent{
 		ID: uuid.NewString(), Game: game, UID: "u-1", Generation: 3, Action: action, Container: "c-1", Run: noon.Add(-time.Hour),
-		Cause: "StoppedByUs", Why: "the record asks for Stopped", At: at, Deadline: at.Add(time.Minute),
+		Cause: "StoppedByUs", Why: "the record asks for Stopped", By: "lobby", At: at, Deadline: at.Add(time.Minute),
 	}
 }
 
@@ -78,7 +78,7 @@ func TestWhatACrashLeftIsLoaded(t *testing.T) {
 		crashed := open(t, rows)
 		defer crashed.Close()
 		stop, create := intent(chess, v1alpha1.ActionStop, 1), intent(chess, v1alpha1.ActionCreate, 2)
-		create.Container, create.Run, create.Cause, create.Why = "", time.Time{}, "", ""
+		create.Container, create.Run, create.Cause, create.Why, create.By = "", time.Time{}, "", "", ""
 		for _, i := range []Intent{stop, create} {
 			require.NoError(t, crashed.Begin(ctx, i))
 		}
@@ -148,11 +148,13 @@ func TestTheLastOfEachGameAreKept(t *testing.T) {
 // gate holds writes up, fails them and counts them.
 type gate struct {
 	Log
-	mu     sync.Mutex
-	broken bool
-	writes int
-	asked  int           // intents that were to be written
-	turn   chan struct{} // holds writes up until it is closed
+	mu       sync.Mutex
+	broken   bool
+	deaf     bool // what is told alone fails
+	writes   int
+	tellings int
+	asked    int           // intents that were to be written
+	turn     chan struct{} // holds writes up until it is closed
 }
 
 func (g *gate) Write(ctx context.Context, begun []Intent, finished map[string]Result) error {
@@ -169,6 +171,16 @@ func (g *gate) Write(ctx context.Context, begun []Intent, finished map[string]Re
 		return errors.New("the database is away")
 	}
 	return g.Log.Write(ctx, begun, finished)
+}
+
+func (g *gate) Tell(ctx context.Context, tellings []Telling) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tellings++
+	if g.broken || g.deaf {
+		return errors.New("the database is away")
+	}
+	return g.Log.Tell(ctx, tellings)
 }
 
 func (g *gate) Load(ctx context.Context, kept map[string]int) ([]Intent, error) {

@@ -2,22 +2,29 @@ package journal
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"galaxy.io/runtime-manager/pkg/health"
 )
 
 // InMemory is a log without a database, for tests of what is built on a journal:
 // it survives a journal as a database does.
-func InMemory() Log { return &memory{} }
+func InMemory() *Memory { return &Memory{snapshots: map[types.NamespacedName]health.Snapshot{}} }
 
-type memory struct {
-	mu      sync.Mutex
-	intents []Intent
+// Memory is a log that ends with the process.
+type Memory struct {
+	mu        sync.Mutex
+	intents   []Intent
+	events    []health.Event
+	snapshots map[types.NamespacedName]health.Snapshot
 }
 
-func (m *memory) Write(_ context.Context, begun []Intent, finished map[string]Result) error {
+// Write implements Log.
+func (m *Memory) Write(_ context.Context, begun []Intent, finished map[string]Result) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.intents = append(m.intents, begun...)
@@ -29,7 +36,8 @@ func (m *memory) Write(_ context.Context, begun []Intent, finished map[string]Re
 	return nil
 }
 
-func (m *memory) Load(_ context.Context, kept map[string]int) ([]Intent, error) {
+// Load implements Log.
+func (m *Memory) Load(_ context.Context, kept map[string]int) ([]Intent, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	type deed struct {
@@ -47,4 +55,33 @@ func (m *memory) Load(_ context.Context, kept map[string]int) ([]Intent, error) 
 	}
 	slices.Reverse(loaded)
 	return loaded, nil
+}
+
+// Tell implements Log.
+func (m *Memory) Tell(_ context.Context, tellings []Telling) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range tellings {
+		m.snapshots[t.Snapshot.Game()] = t.Snapshot
+		for _, event := range t.Events {
+			if !slices.ContainsFunc(m.events, func(e health.Event) bool { return e.ID() == event.ID() }) {
+				m.events = append(m.events, event)
+			}
+		}
+	}
+	return nil
+}
+
+// Told implements Log.
+func (m *Memory) Told(context.Context) ([]health.Snapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.snapshots)), nil
+}
+
+// Events returns what was told of a game, in the order in which it was.
+func (m *Memory) Events(game types.NamespacedName) []health.Event {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(m.events), func(e health.Event) bool { return e.Game() != game })
 }

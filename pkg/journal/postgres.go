@@ -3,12 +3,15 @@ package journal
 import (
 	"context"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"galaxy.io/runtime-manager/pkg/health"
 )
 
 var (
@@ -18,16 +21,20 @@ var (
 	finishIntents string
 	//go:embed sql/load.sql
 	loadIntents string
+	//go:embed sql/events.sql
+	tellEvents string
+	//go:embed sql/snapshots.sql
+	tellSnapshots string
 )
 
-// InPostgres is the table operation_log. The pool's owner closes it, after the
-// journal.
-func InPostgres(pool *pgxpool.Pool) Log { return table{pool} }
+// InPostgres keeps it in the tables operation_log, health_events, health_snapshots
+// and outbox. The pool's owner closes it, after the journal.
+func InPostgres(pool *pgxpool.Pool) Log { return tables{pool} }
 
-type table struct{ pool *pgxpool.Pool }
+type tables struct{ pool *pgxpool.Pool }
 
 // Write sends both in one transaction and one round trip.
-func (t table) Write(ctx context.Context, begun []Intent, finished map[string]Result) error {
+func (t tables) Write(ctx context.Context, begun []Intent, finished map[string]Result) error {
 	queries := &pgx.Batch{}
 	if len(begun) > 0 {
 		queries.Queue(beginIntents, intentColumns(begun)...)
@@ -46,13 +53,14 @@ func intentColumns(intents []Intent) []any {
 	n := len(intents)
 	ids, namespaces, games, uids := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	generations, actions, containers, runs := make([]int64, n), make([]string, n), make([]string, n), make([]*time.Time, n)
-	causes, whys, ats, deadlines := make([]string, n), make([]string, n), make([]time.Time, n), make([]time.Time, n)
+	causes, whys, bys := make([]string, n), make([]string, n), make([]string, n)
+	ats, deadlines := make([]time.Time, n), make([]time.Time, n)
 	for k, i := range intents {
 		ids[k], namespaces[k], games[k], uids[k] = i.ID, i.Game.Namespace, i.Game.Name, i.UID
 		generations[k], actions[k], containers[k], runs[k] = i.Generation, i.Action, i.Container, unlessZero(i.Run)
-		causes[k], whys[k], ats[k], deadlines[k] = i.Cause, storable(i.Why), i.At, i.Deadline
+		causes[k], whys[k], bys[k], ats[k], deadlines[k] = i.Cause, storable(i.Why), storable(i.By), i.At, i.Deadline
 	}
-	return []any{ids, namespaces, games, uids, generations, actions, containers, runs, causes, whys, ats, deadlines}
+	return []any{ids, namespaces, games, uids, generations, actions, containers, runs, causes, whys, bys, ats, deadlines}
 }
 
 func resultColumns(results map[string]Result) []any {
@@ -71,6 +79,12 @@ func storable(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?")
 }
 
+// storableJSON is what PostgreSQL takes as jsonb, which knows no NUL. An escaped
+// backslash before u0000 is no NUL.
+func storableJSON(text json.RawMessage) string { return withoutNUL.Replace(string(text)) }
+
+var withoutNUL = strings.NewReplacer(`\\`, `\\`, `\u0000`, `\ufffd`)
+
 func unlessZero(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -78,7 +92,7 @@ func unlessZero(t time.Time) *time.Time {
 	return &t
 }
 
-func (t table) Load(ctx context.Context, kept map[string]int) ([]Intent, error) {
+func (t tables) Load(ctx context.Context, kept map[string]int) ([]Intent, error) {
 	var actions []string
 	var counts []int
 	for action, count := range kept {
@@ -94,7 +108,7 @@ func (t table) Load(ctx context.Context, kept map[string]int) ([]Intent, error) 
 
 func readIntent(row pgx.CollectableRow) (i Intent, err error) {
 	var run, finished *time.Time
-	err = row.Scan(&i.ID, &i.Game.Namespace, &i.Game.Name, &i.UID, &i.Generation, &i.Action, &i.Container, &run, &i.Cause, &i.Why,
+	err = row.Scan(&i.ID, &i.Game.Namespace, &i.Game.Name, &i.UID, &i.Generation, &i.Action, &i.Container, &run, &i.Cause, &i.Why, &i.By,
 		&i.At, &i.Deadline, &i.Outcome, &i.Code, &i.Message, &finished)
 	if run != nil {
 		i.Run = *run
@@ -103,4 +117,53 @@ func readIntent(row pgx.CollectableRow) (i Intent, err error) {
 		i.FinishedAt = *finished
 	}
 	return i, err
+}
+
+// Tell sends all of it in one transaction and one round trip.
+func (t tables) Tell(ctx context.Context, tellings []Telling) error {
+	queries := &pgx.Batch{}
+	if events := eventColumns(tellings); events != nil {
+		queries.Queue(tellEvents, events...)
+	}
+	queries.Queue(tellSnapshots, snapshotColumns(tellings)...)
+	if err := t.pool.SendBatch(ctx, queries).Close(); err != nil {
+		return fmt.Errorf("writing the health history: %w", err)
+	}
+	return nil
+}
+
+// eventColumns is nil where there is no event.
+func eventColumns(tellings []Telling) []any {
+	var ids, namespaces, games, uids, kinds, containers, operations, details, payloads []string
+	var ats []time.Time
+	for _, t := range tellings {
+		for _, e := range t.Events {
+			ids, namespaces, games, uids = append(ids, e.ID()), append(namespaces, e.Game().Namespace), append(games, e.Game().Name), append(uids, string(e.UID()))
+			kinds, ats, containers, operations = append(kinds, string(e.Type())), append(ats, e.At()), append(containers, e.Container()), append(operations, e.Operation())
+			details, payloads = append(details, storableJSON(e.Details())), append(payloads, storableJSON(e.Payload()))
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return []any{ids, namespaces, games, uids, kinds, ats, containers, operations, details, payloads}
+}
+
+func snapshotColumns(tellings []Telling) []any {
+	n := len(tellings)
+	namespaces, games, uids, ats, snapshots := make([]string, n), make([]string, n), make([]string, n), make([]time.Time, n), make([]string, n)
+	for k, t := range tellings {
+		s := t.Snapshot
+		namespaces[k], games[k], uids[k], ats[k], snapshots[k] = s.Namespace, s.GameID, string(s.UID), s.At, storableJSON(s.JSON())
+	}
+	return []any{namespaces, games, uids, ats, snapshots}
+}
+
+func (t tables) Told(ctx context.Context) ([]health.Snapshot, error) {
+	rows, _ := t.pool.Query(ctx, "SELECT snapshot FROM health_snapshots") // the rows tell the error
+	snapshots, err := pgx.CollectRows(rows, pgx.RowTo[health.Snapshot])
+	if err != nil {
+		return nil, fmt.Errorf("reading the games' health: %w", err)
+	}
+	return snapshots, nil
 }

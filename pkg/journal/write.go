@@ -8,8 +8,7 @@ import (
 const (
 	// writeTimeout bounds one transaction.
 	writeTimeout = 10 * time.Second
-	// writeRetry is the delay before outcomes that could not be written are
-	// tried again.
+	// writeRetry is the delay before what could not be written is tried again.
 	writeRetry = 500 * time.Millisecond
 )
 
@@ -25,7 +24,7 @@ func (j *Journal) commit(ctx context.Context, intent Intent) error {
 	j.mu.Lock()
 	j.begun = append(j.begun, b)
 	j.mu.Unlock()
-	j.wake()
+	wake(j.news)
 	select {
 	case err := <-b.done:
 		return err
@@ -36,66 +35,67 @@ func (j *Journal) commit(ctx context.Context, intent Intent) error {
 	}
 }
 
-func (j *Journal) wake() {
+func wake(writer chan<- struct{}) {
 	select {
-	case j.news <- struct{}{}:
+	case writer <- struct{}{}:
 	default: // it is awake
 	}
 }
 
-// write writes in groups: what comes in during one transaction shares the next.
-func (j *Journal) write() {
-	defer close(j.closed)
+// inGroups writes when there is news, and once more at the end: what comes in
+// during one transaction shares the next. write says whether there was anything.
+func (j *Journal) inGroups(what string, news chan struct{}, write func() (wrote bool, err error)) {
 	failing := false
 	for open := true; open; {
 		select {
-		case <-j.news:
+		case <-news:
 		case <-j.closing:
 			open = false
 		}
-		begun, finished := j.take()
-		if len(begun) == 0 && len(finished) == 0 {
-			continue
-		}
-		err := j.writeGroup(begun, finished)
+		wrote, err := write()
 		switch {
+		case !wrote:
+			continue
 		case err == nil && failing:
-			j.log.Info("the journal is written again")
+			j.log.Info("the " + what + " is written again")
 		case err != nil && !failing:
-			j.log.Info("the journal cannot be written", "reason", err.Error())
+			j.log.Info("the "+what+" cannot be written", "reason", err.Error())
 		}
 		if failing = err != nil; failing && open {
-			j.pause()
+			j.rest(writeRetry)
+			wake(news)
 		}
 	}
 }
 
-// pause keeps outcomes that could not be written from being tried without end.
-func (j *Journal) pause() {
+// rest pauses a writer, unless the journal is about to be closed.
+func (j *Journal) rest(pause time.Duration) {
 	select {
-	case <-time.After(writeRetry):
-		j.wake()
+	case <-time.After(pause):
 	case <-j.closing:
 	}
 }
 
-// writeGroup refuses intents that cannot be written, as nothing may be done
-// then; outcomes wait.
-func (j *Journal) writeGroup(begun []*beginning, finished map[string]Result) error {
+// writeOperations writes the intents and outcomes that wait. Intents that cannot
+// be written are refused, as nothing may be done then; outcomes wait.
+func (j *Journal) writeOperations() (wrote bool, err error) {
+	begun, finished := j.take()
+	if len(begun) == 0 && len(finished) == 0 {
+		return false, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	intents := make([]Intent, len(begun))
 	for i, b := range begun {
 		intents[i] = b.Intent
 	}
-	err := j.rows.Write(ctx, intents, finished)
-	if err != nil {
+	if err = j.rows.Write(ctx, intents, finished); err != nil {
 		j.putBack(finished)
 	}
 	for _, b := range begun {
 		b.done <- err
 	}
-	return err
+	return true, err
 }
 
 func (j *Journal) take() (begun []*beginning, finished map[string]Result) {

@@ -21,7 +21,7 @@ WITH RECURSIVE games AS (
         ORDER BY o.at DESC LIMIT kept.count
     ) latest
 )
-SELECT o.id::text, o.namespace, o.game, o.uid, o.generation, o.action, o.container, o.run, o.cause, o.why, o.at, o.deadline,
+SELECT o.id::text, o.namespace, o.game, o.uid, o.generation, o.action, o.container, o.run, o.cause, o.why, o.requested_by, o.at, o.deadline,
        coalesce(o.outcome, ''), o.code, o.message, o.finished_at
 FROM wanted JOIN operation_log o USING (id)
 ORDER BY o.at, o.id

@@ -26,7 +26,7 @@ func (r *GameRuntimeReconciler) intend(ctx context.Context, in plan.Input, next 
 	return intent, r.journal.Begin(ctx, journal.Intent{
 		ID: intent.ID, Game: types.NamespacedName(plan.GameOf(in.Record)), UID: string(in.Record.UID), Generation: in.Record.Generation,
 		Action: intent.Action, Container: intent.Container, Run: intent.Run,
-		Cause: string(intent.Cause), Why: intent.Why, At: intent.At, Deadline: intent.Deadline,
+		Cause: string(intent.Cause), Why: intent.Why, By: in.Record.AskedBy(), At: intent.At, Deadline: intent.Deadline,
 	})
 }
 
@@ -62,7 +62,7 @@ func (r *GameRuntimeReconciler) intents(game engine.GameID) []plan.Intent {
 	for _, i := range remembered {
 		intents = append(intents, plan.Intent{
 			ID: i.ID, Action: i.Action, Container: i.Container, Run: i.Run, Cause: v1alpha1.TerminationReason(i.Cause), Why: i.Why,
-			At: i.At, Deadline: i.Deadline, Outcome: i.Outcome, Code: i.Code, Message: i.Message,
+			By: i.By, At: i.At, Deadline: i.Deadline, Outcome: i.Outcome, Code: i.Code, Message: i.Message,
 		})
 	}
 	return intents

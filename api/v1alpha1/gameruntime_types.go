@@ -782,6 +782,10 @@ type Operation struct {
 	// Action is what was done: create, start, stop, remove, rename, update (its
 	// resources) or remove-state.
 	Action string `json:"action"`
+	// By is who asked for the record as it was then: the field manager that wrote
+	// its spec last.
+	// +optional
+	By string `json:"by,omitempty"`
 	// +kubebuilder:validation:Enum=Succeeded;Failed;Unknown
 	Outcome string `json:"outcome"`
 	// Code is the error code of an operation that did not succeed.

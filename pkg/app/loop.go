@@ -53,8 +53,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 		Scheme:  newScheme(),
 		Logger:  libraryLog(a.log),
 		Metrics: metricsserver.Options{BindAddress: a.config.MetricsAddress},
-		// Who wrote which field is half of a record, and nothing that the loop asks.
-		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:   cache.Options{DefaultTransform: forgetFields},
 
 		LeaderElection:                      true,
 		LeaderElectionResourceLockInterface: lease,
@@ -82,6 +81,16 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 		return fmt.Errorf("running the controllers: %w", err)
 	}
 	return nil
+}
+
+// forgetFields strips what is cached of who manages which field. That is half of a
+// record, and all that the loop asks is who wrote the spec last.
+func forgetFields(object any) (any, error) {
+	if record, ok := object.(*v1alpha1.GameRuntime); ok {
+		record.ForgetFields()
+		return record, nil
+	}
+	return cache.TransformStripManagedFields()(object)
 }
 
 // settings reads who we are. The namespace default is always there and its uid

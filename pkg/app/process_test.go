@@ -127,10 +127,12 @@ func TestTourWithKubectl(t *testing.T) {
 		require.Contains(t, described, want, "the Events tell the story")
 	}
 	require.Equal(t, "Running", must("get", "gr", "chess", "-o", "jsonpath={.status.phase}"))
+	require.Equal(t, "start by kubectl-client-side-apply", must("get", "gr", "chess", "-o", "jsonpath={.status.lastOperation.action} by {.status.lastOperation.by}"))
 	require.Contains(t, must("explain", "gr.spec.probes"), "readiness")
 	require.Contains(t, must("api-resources"), "gameruntimes")
 	must("patch", "gr", "chess", "--type=merge", "-p", `{"spec":{"state":"Stopped"}}`)
 	must("wait", "--for=jsonpath={.status.phase}=Stopped", "gr/chess", "--timeout=60s")
+	require.Equal(t, "stop by kubectl-patch", must("get", "gr", "chess", "-o", "jsonpath={.status.lastOperation.action} by {.status.lastOperation.by}"))
 	out, err := kubectl("patch", "gr", "chess", "--type=merge", "-p", `{"spec":{"resources":{"memory":"much"}}}`)
 	require.Error(t, err)
 	require.Contains(t, out, "spec.resources.memory")

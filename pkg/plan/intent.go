@@ -23,6 +23,8 @@ type Intent struct {
 	// Cause and Why are what that end is recorded as.
 	Cause v1alpha1.TerminationReason
 	Why   string
+	// By is who asked for the record as it was then.
+	By string
 	// At is when it was meant, Deadline when the call is given up.
 	At       time.Time
 	Deadline time.Time

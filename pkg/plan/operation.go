@@ -44,7 +44,7 @@ func lastOperation(in Input) *v1alpha1.Operation {
 	last := in.Record.Status.LastOperation
 	if in.Last != nil && in.Last.Operation != "" {
 		intent := *IntentTo(in.Last.Action, in.View)
-		intent.ID = in.Last.Operation
+		intent.ID, intent.By = in.Last.Operation, askedBy(in, in.Last.Operation)
 		last = operation(intent.Finished(in.Last.Err, in.Settings), in.Now)
 	}
 	for _, intent := range Settled(in) {
@@ -56,9 +56,20 @@ func lastOperation(in Input) *v1alpha1.Operation {
 	return last
 }
 
+// askedBy is who asked for the record when an operation began: what went on beside
+// the queue is remembered, and anything else began with the record as it is.
+func askedBy(in Input, operation string) string {
+	for i := range in.Intents {
+		if in.Intents[i].ID == operation {
+			return in.Intents[i].By
+		}
+	}
+	return in.Record.AskedBy()
+}
+
 func operation(i Intent, at time.Time) *v1alpha1.Operation {
 	return &v1alpha1.Operation{
-		ID: i.ID, Action: i.Action, Outcome: i.Outcome, Code: i.Code, Message: i.Message, At: metav1.NewTime(at.Truncate(time.Second)),
+		ID: i.ID, Action: i.Action, By: i.By, Outcome: i.Outcome, Code: i.Code, Message: i.Message, At: metav1.NewTime(at.Truncate(time.Second)),
 	}
 }
 

@@ -21,7 +21,11 @@ import (
 func serve(t *testing.T, game http.HandlerFunc) (Target, int32) {
 	web := httptest.NewServer(game)
 	t.Cleanup(web.Close)
-	host, text, err := net.SplitHostPort(web.Listener.Addr().String())
+	return targetAt(t, web.Listener.Addr())
+}
+
+func targetAt(t *testing.T, address net.Addr) (Target, int32) {
+	host, text, err := net.SplitHostPort(address.String())
 	require.NoError(t, err)
 	port, err := strconv.ParseInt(text, 10, 32)
 	require.NoError(t, err)

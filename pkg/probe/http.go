@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 
@@ -21,19 +22,13 @@ const (
 	maxRedirects = 10
 )
 
-// transport opens a connection for each check: that it can be opened is part
-// of what is checked. The manager's own proxy is none of the game's business,
-// and neither is a certificate, for it is the game that is asked for and not who
-// it is.
-var transport = &http.Transport{
-	DisableKeepAlives: true, DisableCompression: true,
-	TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-}
-
 // client follows redirects that stay on the game's address: an answer that
 // leads elsewhere is an answer.
 var client = &http.Client{
-	Transport: transport,
+	Transport: &oneShot{
+		dialer: net.Dialer{KeepAlive: -1}, // no connection is kept
+		tls:    &tls.Config{InsecureSkipVerify: true},
+	},
 	CheckRedirect: func(next *http.Request, before []*http.Request) error {
 		switch {
 		case next.URL.Hostname() != before[0].URL.Hostname():
@@ -85,7 +80,7 @@ func newRequest(ctx context.Context, address string, action v1alpha1.HTTPGetActi
 	for _, header := range action.HTTPHeaders {
 		given.Add(header.Name, header.Value)
 	}
-	header := http.Header{"User-Agent": {userAgent}, "Accept": {"*/*"}}
+	header := http.Header{"User-Agent": {userAgent}, "Accept": {"*/*"}, "Connection": {"close"}}
 	maps.Copy(header, given)
 	request := &http.Request{Method: http.MethodGet, URL: target, Host: given.Get("Host"), Header: header}
 	return request.WithContext(ctx), nil

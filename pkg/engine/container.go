@@ -68,7 +68,7 @@ type Container struct {
 	// where they were lost.
 	Signal string
 	// Health is the verdict of the image's own HEALTHCHECK in this run; nil
-	// without one.
+	// without one, and while the container does not run.
 	Health *Health
 	// Inspected is false for what only a list told: then StartedAt, Exit,
 	// IP, HostPorts, Resources, Health and Made are missing.
@@ -92,8 +92,9 @@ const (
 // alone, not with each check.
 type Health struct {
 	State HealthState
-	// Output is what the check that changed the verdict to unhealthy wrote, at
-	// most MaxText, on one line; empty otherwise.
+	// Output is what a check wrote that made the verdict unhealthy, at most
+	// MaxText, on one line; empty otherwise. An engine forgets it after a few more
+	// checks, and then tells a later one's: a picture keeps what it was told first.
 	Output string
 }
 

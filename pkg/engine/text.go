@@ -17,3 +17,6 @@ func Text(written []byte) string {
 		return -1
 	}, string(written))
 }
+
+// Line is Text on one line, its words a space apart.
+func Line(written []byte) string { return strings.Join(strings.Fields(Text(written)), " ") }

@@ -14,3 +14,8 @@ func TestText(t *testing.T) {
 	require.Equal(t, strings.Repeat("ü", MaxText/2), long)
 	require.Equal(t, strings.Repeat("ü", MaxText/2-1)+"x", Text([]byte(strings.Repeat("ü", MaxText)+"x")), "no half a letter")
 }
+
+func TestLine(t *testing.T) {
+	require.Equal(t, "turn 1 is lost", Line([]byte("\tturn 1\r\n is\x00  lost\n")))
+	require.Empty(t, Line(nil))
+}

@@ -25,6 +25,9 @@
 // Signals. A kill event says who ended a container by hand. It is kept beside
 // the picture, as evidence: it sets no fact and costs no inspect.
 //
+// Health. The verdict of an image's own check changes by events alone, and what
+// was first told of one stays: its next checks are no news.
+//
 // Images. A list of the images comes with each list of the containers, and one
 // image that somebody looks up is kept: so it is known what a container's image
 // is called in its registry, and which image a reference names by now, at no call

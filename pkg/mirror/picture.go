@@ -78,6 +78,9 @@ func (p *picture) put(c engine.Container, asked uint64, at time.Time) bool {
 		return false
 	}
 	known := p.entries[c.ID]
+	if known != nil && sameVerdict(known.container, c) {
+		c.Health = known.container.Health
+	}
 	e := &entry{container: c, asked: asked, askedAt: p.open[asked], at: at}
 	p.entries[c.ID] = e
 	game := p.games[c.Game]
@@ -87,6 +90,12 @@ func (p *picture) put(c engine.Container, asked uint64, at time.Time) bool {
 	}
 	game[c.ID] = e
 	return known == nil || !reflect.DeepEqual(known.container, c)
+}
+
+// sameVerdict says that a run's health is as it was: what a later check wrote is
+// no news.
+func sameVerdict(known, told engine.Container) bool {
+	return known.Health != nil && told.Health != nil && known.Health.State == told.Health.State && known.StartedAt.Equal(told.StartedAt)
 }
 
 // drop takes a vanished container out. It returns what was known of it, nil if

@@ -124,6 +124,7 @@ func fromInspect(found container.InspectResponse) engine.Container {
 		c.IP = endpoint.IPAddress
 	}
 	c.HostPorts = hostPorts(found.NetworkSettings.Ports)
+	c.Health = health(found)
 	return c
 }
 

@@ -23,7 +23,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	game := buildGame(t)
+	game, withCheck := buildGame(t), buildGame(t, checked)
 	registry := registrytest.Start(t)
 	var published string
 	t.Run("publish", func(t *testing.T) { // and keep nothing of it here
@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 	registry.Login(login, registrytest.Password)
 	enginetest.Conformance(t, func(t *testing.T) enginetest.Fixture {
 		f := newFixture(t, game)
-		f.Published = published
+		f.Checked, f.Published = withCheck, published
 		f.Engine.(*Client).registryConfig = login
 		return f
 	})

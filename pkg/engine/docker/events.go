@@ -16,11 +16,12 @@ import (
 )
 
 // telling are the actions that change what an inspect shows, and kill, which
-// alone says that somebody sent a signal. The rest is left out: an exec probe
-// makes three events, and a stop one more.
+// alone says that somebody sent a signal. The rest is left out: an exec probe,
+// and each check of an image, makes three events, and a stop one more.
 var telling = []events.Action{
 	events.ActionCreate, events.ActionStart, events.ActionKill, events.ActionDie, events.ActionOOM, events.ActionDestroy,
 	events.ActionPause, events.ActionUnPause, events.ActionRename, events.ActionUpdate,
+	events.ActionHealthStatusHealthy, events.ActionHealthStatusUnhealthy,
 }
 
 // errStreamEnded is what an orderly end of the event stream is: an engine that

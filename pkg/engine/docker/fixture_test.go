@@ -75,8 +75,8 @@ func sweep(t *testing.T, c *Client, installation string) {
 }
 
 // buildGame makes the test game's image from nothing: no registry, no base. No
-// two have a layer in common.
-func buildGame(t *testing.T) (ref string) {
+// two have a layer in common. Changes are lines of a Dockerfile.
+func buildGame(t *testing.T, changes ...string) (ref string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "game")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../enginetest/testdata/game")
@@ -95,7 +95,7 @@ func buildGame(t *testing.T) (ref string) {
 
 	c, ref := newClient(t), "galaxy-enginetest-"+unique()+":1.0.0"
 	progress, err := c.sdk.ImageImport(t.Context(), image.ImportSource{Source: &root, SourceName: "-"}, ref, image.ImportOptions{
-		Changes: []string{`ENTRYPOINT ["` + enginetest.GamePath + `"]`, "USER " + enginetest.GameUser},
+		Changes: append(changes, `ENTRYPOINT ["`+enginetest.GamePath+`"]`, "USER "+enginetest.GameUser),
 	})
 	require.NoError(t, err)
 	defer progress.Close()
@@ -113,6 +113,9 @@ func buildGame(t *testing.T) (ref string) {
 		require.Empty(t, line.Error)
 	}
 }
+
+// checked is the health check of an image, quick for a test.
+const checked = `HEALTHCHECK --interval=100ms --timeout=10s --retries=2 CMD ["` + enginetest.GamePath + `","` + enginetest.Check + `"]`
 
 // chess is the least of a container; a test adds what it is about.
 func chess(f enginetest.Fixture, args ...string) engine.ContainerSpec {

@@ -82,10 +82,10 @@ func TestPodmanConformance(t *testing.T) {
 	if published == "" {
 		t.Skip("TestPodman runs it")
 	}
-	game := buildGame(t)
+	game, withCheck := buildGame(t), buildGame(t, checked)
 	enginetest.Conformance(t, func(t *testing.T) enginetest.Fixture {
 		f := newFixture(t, game)
-		f.Published = published
+		f.Checked, f.Published = withCheck, published
 		f.Engine.(*Client).registryConfig = os.Getenv(podmanLogin)
 		return f
 	})

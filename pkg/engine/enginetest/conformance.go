@@ -22,6 +22,8 @@ type Fixture struct {
 	// Image is the test game's, built from testdata/game: entrypoint GamePath,
 	// user GameUser.
 	Image string
+	// Checked is the same game in an image that has its Check for a HEALTHCHECK.
+	Checked string
 	// Published is an image of 64 KiB or more that is not on the engine, and can
 	// be pulled.
 	Published string
@@ -61,6 +63,7 @@ func Conformance(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"limits change in place", testUpdateResources},
 		{"the network is made once", testNetwork},
 		{"an alias leads to its game", testAlias},
+		{"the image's own check is told", testHealth},
 		{"events tell a life", testEvents},
 		{"events are replayed", testEventsSince},
 		{"events end with their caller", testEventsEnd},

@@ -26,6 +26,11 @@ const (
 	Say = "say"
 	// Dial host:port exits with 0 if something listens there, else with 1.
 	Dial = "dial"
+	// Check is the health check of an image that has one. Sicken text, run beside
+	// a game, lets it fail with that text from then on, and Cure lets it pass again.
+	Check  = "check"
+	Sicken = "sicken"
+	Cure   = "cure"
 )
 
 const (
@@ -82,6 +87,8 @@ func execute(command []string) (result engine.ExecResult, after time.Duration) {
 		return engine.ExecResult{Code: 127, Output: fmt.Sprintf("exec: %q: no such file or directory", command[0])}, 0
 	case game.arg(0) == Say:
 		return engine.ExecResult{Output: said(command[2:])}, 0
+	case game.arg(0) == Sicken, game.arg(0) == Cure:
+		return engine.ExecResult{}, 0
 	case game.arg(0) == Exit:
 		code, _ := strconv.ParseInt(game.arg(1), 10, 32)
 		after, _ = time.ParseDuration(game.arg(2)) // none is at once

@@ -41,6 +41,7 @@ func (s *Sim) Start(ctx context.Context, id string) error {
 		c.State, c.Exit, c.StartedAt, c.HostPorts = engine.StateRunning, nil, s.now(), ports
 		c.IP = fmt.Sprintf("10.%d.%d.%d", s.addresses>>16&255, s.addresses>>8&255, s.addresses&255)
 		s.publish(c, "start")
+		s.check(c)
 		s.play(c)
 		return nil
 	})
@@ -163,7 +164,7 @@ func (s *Sim) end(c *simContainer, how Ending) {
 		delete(s.hostPorts, hostPort{port, key.Protocol})
 	}
 	close(c.run.ended)
-	c.run, c.State, c.HostPorts, c.IP = nil, engine.StateExited, nil, ""
+	c.run, c.State, c.HostPorts, c.IP, c.Health = nil, engine.StateExited, nil, "", nil
 	c.Exit = &engine.Exit{Code: how.Code, OOMKilled: how.OOM, FinishedAt: s.now()}
 	if how.Signal != "" {
 		s.publishSignal(c, "kill", how.Signal)

@@ -36,6 +36,7 @@ func (s *Sim) Exec(ctx context.Context, id string, command []string) (result eng
 		}
 		ended = c.run.ended
 		result, after = execute(command)
+		s.feel(c, command)
 		return nil
 	})
 	if err != nil || after == 0 {

@@ -23,6 +23,7 @@ type Sim struct {
 	images     map[string]engine.Image // on the engine, by the tag that names it now
 	untagged   []engine.Image          // whose tag moved on
 	registry   map[string]int          // how often each tag was published
+	checked    map[string]bool         // the tags of images with a HEALTHCHECK
 	networks   map[string]bool
 	built      int // images by hand
 	created    int // ids, ports and addresses are never used twice
@@ -61,7 +62,7 @@ func NewSim(images ...string) *Sim {
 	s := &Sim{
 		id:         "sim",
 		containers: map[string]*simContainer{}, names: map[string]*simContainer{}, hostPorts: map[hostPort]*simContainer{},
-		images: map[string]engine.Image{}, registry: map[string]int{}, networks: map[string]bool{}, picked: 32767,
+		images: map[string]engine.Image{}, registry: map[string]int{}, checked: map[string]bool{}, networks: map[string]bool{}, picked: 32767,
 		streams: map[*stream]bool{}, calls: map[string]int{},
 	}
 	for _, ref := range images {
@@ -319,6 +320,5 @@ func repoDigest(ref string, published int) string {
 	return fmt.Sprintf("%s@sha256:%064x", name, published)
 }
 
-// now is wall-clock time alone: an engine's times come over a wire.
 // now is wall-clock time alone: an engine's times come over a wire.
 func (s *Sim) now() time.Time { return time.Now().UTC().Round(0).Add(s.ahead) }

@@ -14,17 +14,19 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	testImage   = "galaxy/game:1.0.0"
-	remoteImage = "registry.example:5000/galaxy/game:1.0.0"
+	testImage    = "galaxy/game:1.0.0"
+	remoteImage  = "registry.example:5000/galaxy/game:1.0.0"
+	checkedImage = "galaxy/checked-game:1.0.0"
 )
 
 func newSimFixture(*testing.T) Fixture {
 	away := NewSim()
 	away.SetDown(true)
-	s := NewSim(testImage)
+	s := NewSim(testImage, checkedImage)
+	s.AddHealthcheck(checkedImage)
 	s.Publish(remoteImage)
 	return Fixture{
-		Engine: s, Away: away, Installation: "ours", Image: testImage, Published: remoteImage,
+		Engine: s, Away: away, Installation: "ours", Image: testImage, Checked: checkedImage, Published: remoteImage,
 		Listens: func(engine.Container) bool { return true },
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -31,6 +32,12 @@ func main() {
 		hog()
 	case "dial":
 		dial(args[0])
+	case "check":
+		check(sickness())
+	case "sicken":
+		check(os.WriteFile(sick, []byte(args[0]), 0o644))
+	case "cure":
+		check(os.Remove(sick))
 	case "say":
 		for i, to := range []*os.File{os.Stdout, os.Stderr}[:min(2, len(args))] {
 			fmt.Fprintln(to, args[i])
@@ -93,6 +100,17 @@ func dial(address string) {
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
 	check(err)
 	check(conn.Close())
+}
+
+// sick is where a program that is run beside the game leaves what is wrong.
+const sick = "/tmp/sick"
+
+func sickness() error {
+	text, err := os.ReadFile(sick)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return errors.New(string(text))
 }
 
 func check(err error) {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
+	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -57,7 +58,7 @@ func (s *Server) assemble(o Options) error {
 	config.ExternalAddress = o.Listener.Addr().String()
 	config.EnableProfiling = false
 	config.BuildHandlerChainFunc = func(handler http.Handler, c *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(blameApplicant(handler), c)
+		return genericapiserver.DefaultBuildHandlerChain(blameApplicant(s.subresources.before(handler)), c)
 	}
 	configureOpenAPI(config)
 
@@ -86,6 +87,10 @@ func (s *Server) assemble(o Options) error {
 	if err != nil {
 		return err
 	}
+	if o.History != nil {
+		s.subresources = append(s.subresources, history{read: o.History, client: client, log: o.Log}.subresource())
+	}
+	config.AggregatedDiscoveryGroupManager = discoverable{aggregated.NewResourceManager("apis"), s.subresources}
 	s.addChecks(config, o)
 	return s.build(config, o)
 }

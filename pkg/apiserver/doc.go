@@ -10,6 +10,10 @@
 //	       ── strict decoding ── defaults, schema, CEL (apiextensions) or strategy (built-in kinds)
 //	       ── generic registry ── watch cache ── store
 //
+// What can be asked of a game and is no field of its record, its history, is a
+// subresource of ours: it stands behind the authorizer, in front of the custom
+// resources, and somebody else reads it ([HistoryReader]).
+//
 // # Goroutines
 //
 // [Server.Run] owns three: the HTTP server with upstream's controllers, the

@@ -49,6 +49,8 @@ type Options struct {
 	CRDs fs.FS
 	// Checks are further dependencies that /readyz names, see Check.
 	Checks []healthz.HealthChecker
+	// History is behind the subresource history of games; nil serves none.
+	History HistoryReader
 	// Version is the build that `kubectl version` shows.
 	Version string
 	Log     logr.Logger
@@ -61,9 +63,11 @@ type Server struct {
 	collector  *garbageCollector
 	client     kubernetes.Interface
 	extensions apiextensionsclient.Interface
-	crds       []crd
-	creds      credentials
-	log        logr.Logger
+	// subresources are those that the definitions cannot declare.
+	subresources subresources
+	crds         []crd
+	creds        credentials
+	log          logr.Logger
 
 	ready chan struct{}
 	// waiting holds why it is not ready yet, nil once it is.

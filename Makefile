@@ -13,7 +13,7 @@ export CGO_ENABLED := 0
 # What runs concurrently is tested under the race detector. The packages on the
 # API server's libraries are not: compiling those a second time takes minutes.
 RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/journal ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe
-PLAIN := ./pkg/apiserver/... ./pkg/store
+PLAIN := ./pkg/apiserver/... ./pkg/rtctl ./pkg/store
 
 .PHONY: help
 help: ## List the targets
@@ -49,8 +49,8 @@ registry:
 	@hack/registry.sh
 
 .PHONY: build
-build: ## Build the manager into bin/
-	go build -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/runtime-manager ./cmd/runtime-manager
+build: ## Build the manager and rtctl into bin/
+	go build -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/runtime-manager ./cmd/rtctl
 
 .PHONY: image
 image: ## Build the reference game into images, in two versions

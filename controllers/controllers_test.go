@@ -428,7 +428,7 @@ func TestOperationIsOnTheContainer(t *testing.T) {
 	w.declare(nil)
 	w.step()
 	require.Eventually(t, func() bool {
-		open, err := w.rows.Load(context.Background(), 0)
+		open, err := w.rows.Load(context.Background(), nil)
 		return err == nil && len(open) == 0
 	}, patience, time.Millisecond, "all is finished")
 	require.NotEmpty(t, w.container().Operation)

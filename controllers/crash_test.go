@@ -319,7 +319,7 @@ func (c *crashing) requireArrived(runs, exists bool) {
 		require.Empty(c.t, all)
 	}
 	require.Equal(c.t, runs, len(c.sim.Running(chess)) == 1)
-	left, err := c.parts.rows.Load(context.Background(), 0)
+	left, err := c.parts.rows.Load(context.Background(), nil)
 	require.NoError(c.t, err)
 	require.Empty(c.t, left, "no intent stays open")
 }

@@ -77,16 +77,21 @@ func (j *Journal) writeTellings() (wrote bool, err error) {
 	if len(tellings) == 0 {
 		return false, nil
 	}
-	for len(tellings) > 0 {
+	for err == nil && len(tellings) > 0 {
 		part := tellings[:min(len(tellings), toldTogether)]
-		if err := j.tellRows(part); err != nil {
-			j.putTellingsBack(tellings)
-			return true, err
+		if err = j.tellRows(part); err == nil {
+			tellings = tellings[len(part):]
 		}
-		tellings = tellings[len(part):]
 	}
-	j.rest(tellSpacing)
-	return true, nil
+	j.putTellingsBack(tellings)
+	if err == nil {
+		select {
+		case <-time.After(tellSpacing):
+		case <-j.hurry:
+		case <-j.closing:
+		}
+	}
+	return true, err
 }
 
 func (j *Journal) tellRows(part []Telling) error {
@@ -102,14 +107,18 @@ func (j *Journal) takeTellings() []Telling {
 	for _, t := range j.untold {
 		tellings = append(tellings, t)
 	}
-	j.untold = map[types.NamespacedName]Telling{}
+	j.telling, j.untold = j.untold, map[types.NamespacedName]Telling{}
 	return tellings
 }
 
-// putTellingsBack leaves the snapshot alone that was told since.
+// putTellingsBack puts down what was in hand, and what of it was not written back
+// to what waits. It leaves the snapshot alone that was told since.
 func (j *Journal) putTellingsBack(tellings []Telling) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.telling = nil
+	close(j.heard)
+	j.heard = make(chan struct{})
 	for _, t := range tellings {
 		if newer, ok := j.untold[t.Snapshot.Game()]; ok {
 			t = Telling{newer.Snapshot, append(t.Events, newer.Events...)}

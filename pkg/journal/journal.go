@@ -95,6 +95,7 @@ type Journal struct {
 	loaded   chan struct{}
 	news     chan struct{} // intents or outcomes wait to be written
 	tellings chan struct{} // what is told of health does
+	hurry    chan struct{} // somebody waits for what is told
 	closing  chan struct{}
 	closed   chan struct{}
 
@@ -106,6 +107,9 @@ type Journal struct {
 	// told is what each game's last snapshot said, untold what is to be written.
 	told   map[types.NamespacedName]told
 	untold map[types.NamespacedName]Telling
+	// telling is being written; heard is closed when that is over.
+	telling map[types.NamespacedName]Telling
+	heard   chan struct{}
 }
 
 // New returns a journal that knows nothing until it is loaded. Close must follow.
@@ -113,6 +117,7 @@ func New(rows Log, log logr.Logger) *Journal {
 	j := &Journal{
 		log: log, rows: rows,
 		loaded: make(chan struct{}), news: make(chan struct{}, 1), tellings: make(chan struct{}, 1),
+		hurry: make(chan struct{}, 1), heard: make(chan struct{}),
 		closing: make(chan struct{}), closed: make(chan struct{}),
 		games: map[types.NamespacedName][]Intent{}, finished: map[string]Result{},
 		told: map[types.NamespacedName]told{}, untold: map[types.NamespacedName]Telling{},

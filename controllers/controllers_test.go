@@ -52,6 +52,7 @@ type world struct {
 	clock *testclock.FakeClock
 	woken chan engine.GameID
 	rows  journal.Log
+	made  parts
 	halt  func()
 	told  string // the events that were read
 }
@@ -85,7 +86,7 @@ func (w *world) boot(p parts) {
 	settings := plan.Settings{Installation: "0123456789", Network: "galaxy.01234567", StateRoot: p.root, User: fmt.Sprint(os.Getuid())}
 	woken := make(chan engine.GameID, 100)
 	wake := func(g engine.GameID) { woken <- g }
-	w.woken, w.rows = woken, p.rows
+	w.woken, w.rows, w.made = woken, p.rows, p
 	w.GameRuntimeReconciler = &GameRuntimeReconciler{
 		client: p.records, live: p.records, engine: p.engine, settings: settings, clock: p.clock, log: logr.Discard(),
 		prober:   probe.New(probe.Options{Log: logr.Discard()}),
@@ -101,6 +102,7 @@ func (w *world) boot(p parts) {
 			},
 		}),
 	}
+	w.herald = newHerald(w.journal, p.clock)
 	w.work = newWorkshop(p.clock, wake, newPulls(p.clock, w.pull, wake, w.tellPulling))
 	options := mirror.Options{
 		Reader: p.engine, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,

@@ -44,6 +44,7 @@ type GameRuntimeReconciler struct {
 	log      logr.Logger
 
 	journal *journal.Journal
+	herald  *herald
 	states  states
 	work    *workshop
 	network network
@@ -75,6 +76,7 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	}
 	if err == nil {
 		r.orphans.forget(engine.GameID(request.NamespacedName))
+		r.herald.tell(record)
 		err = r.claim(ctx, record)
 	}
 	for err == nil {
@@ -121,14 +123,12 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 			p = plan.For(in)
 		}
 	}
-	tell := func() error {
-		in.Log = r.lastWords(ctx, in)
-		return r.report(ctx, record, plan.Status(in, p))
-	}
+	in.Log = r.lastWords(ctx, in)
+	tell := r.report
 	if !record.DeletionTimestamp.IsZero() && p.InSync() {
-		tell = func() error { return r.release(ctx, record) }
+		tell = r.release
 	}
-	if err := tell(); err != nil {
+	if err := tell(ctx, record, plan.Status(in, p)); err != nil {
 		return p, err
 	}
 	r.settle(in)
@@ -234,11 +234,17 @@ func (r *GameRuntimeReconciler) report(ctx context.Context, record *v1alpha1.Gam
 	}
 	before := record.DeepCopy()
 	record.Status = status
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.client.Status().Patch(ctx, record, patch); err != nil {
-		return fmt.Errorf("writing status: %w", err)
+	err := r.herald.replace(ctx, before, record, func() error {
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		if err := r.client.Status().Patch(ctx, record, patch); err != nil {
+			return fmt.Errorf("writing status: %w", err)
+		}
+		r.wrote(record)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	r.wrote(record)
 	for _, note := range plan.Story(before.Status, status) {
 		r.tell(record, note)
 	}
@@ -260,8 +266,17 @@ func (r *GameRuntimeReconciler) claim(ctx context.Context, record *v1alpha1.Game
 	return r.patchFinalizers(ctx, record, before)
 }
 
-// release lets a record go whose game left nothing on the engine.
-func (r *GameRuntimeReconciler) release(ctx context.Context, record *v1alpha1.GameRuntime) error {
+// release lets a record go whose game left nothing on the engine, once all that
+// happened to the game is told: nobody could tell it afterwards.
+func (r *GameRuntimeReconciler) release(ctx context.Context, record *v1alpha1.GameRuntime, status v1alpha1.GameRuntimeStatus) error {
+	if tellsMore(record, status) {
+		if err := r.report(ctx, record, status); err != nil {
+			return err
+		}
+	}
+	if err := r.herald.settle(ctx, record); err != nil {
+		return err
+	}
 	before := record.DeepCopy()
 	controllerutil.RemoveFinalizer(record, v1alpha1.FinalizerEngine)
 	if err := r.patchFinalizers(ctx, record, before); err != nil {
@@ -286,6 +301,7 @@ func (r *GameRuntimeReconciler) wrote(record *v1alpha1.GameRuntime) {
 
 func (r *GameRuntimeReconciler) forget(name types.NamespacedName) {
 	r.written.Delete(name)
+	r.herald.forget(name)
 	r.pulled.Delete(engine.GameID(name))
 	r.work.abandon(engine.GameID(name))
 	r.giveUp(engine.GameID(name))

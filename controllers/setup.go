@@ -76,7 +76,8 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
-		log: log.WithName("game"), journal: options.Journal, states: states{root: options.Settings.StateRoot}, brake: brake,
+		log: log.WithName("game"), journal: options.Journal, herald: newHerald(options.Journal, clock.RealClock{}),
+		states: states{root: options.Settings.StateRoot}, brake: brake,
 		orphans: orphans{policy: options.Orphans, grace: options.OrphanGrace, changed: reporter.wake},
 	}
 	reporter.mirror, reporter.orphans, reporter.brake = picture, &reconciler.orphans, brake
@@ -93,7 +94,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 			return nil, fmt.Errorf("adding the %s: %w", name, err)
 		}
 	}
-	if err := register(append(picture.Collectors(), brake.frozen, reporter.metrics.drift, reporter.metrics.orphans)); err != nil {
+	if err := register(append(picture.Collectors(), brake.frozen, reconciler.herald.events, reporter.metrics.drift, reporter.metrics.orphans)); err != nil {
 		return nil, err
 	}
 	err := ctrl.NewControllerManagedBy(mgr).

@@ -44,15 +44,15 @@ func Ended(in Input) (id string, ended bool) {
 // newEnd is the end that the engine shows and the record does not tell.
 func newEnd(in Input) *v1alpha1.Termination {
 	last := in.Record.Status.LastTermination
-	if end := ended(in); end != nil && !sameRun(last, end) && !older(end, last) {
+	if end := ended(in); end != nil && !told(last, end) && !older(end, last) {
 		return end
 	}
 	return nil
 }
 
-// sameRun says that an end is of the run that the record tells the end of, or
+// told says that an end is of the run that the record tells the end of, or
 // that a failed start came after: a run ends once.
-func sameRun(last, end *v1alpha1.Termination) bool {
+func told(last, end *v1alpha1.Termination) bool {
 	return sameEnd(last, end) || last != nil && last.ContainerID == end.ContainerID && last.StartedAt.Equal(end.StartedAt)
 }
 
@@ -61,11 +61,11 @@ func ended(in Input) *v1alpha1.Termination {
 	if !in.View.Seen {
 		return nil
 	}
-	c, _ := choose(in)
-	if c == nil {
+	if missing(in) != nil {
 		return vanished(in)
 	}
-	if c.Exit == nil || alive(c) || c.Exit.FinishedAt.IsZero() { // it never ran
+	c, _ := choose(in)
+	if c == nil || c.Exit == nil || alive(c) || c.Exit.FinishedAt.IsZero() { // it never ran
 		return nil
 	}
 	end := &v1alpha1.Termination{
@@ -82,25 +82,35 @@ func ended(in Input) *v1alpha1.Termination {
 	return end
 }
 
-// vanished is the end of a container that ran, and is gone without a trace of
-// how it ended.
-func vanished(in Input) *v1alpha1.Termination {
+// missing is the recorded container where it ran, is not on the engine any more,
+// and the record does not tell how that run ended; nil otherwise.
+func missing(in Input) *v1alpha1.ContainerStatus {
 	recorded := in.Record.Status.Container
-	if recorded == nil || recorded.State == v1alpha1.ContainerRemoved || recorded.StartedAt == nil {
+	if recorded == nil || recorded.State == v1alpha1.ContainerRemoved || recorded.StartedAt == nil || find(in.View, recorded.ID) != nil {
 		return nil
 	}
 	last := in.Record.Status.LastTermination
 	if last != nil && last.ContainerID == recorded.ID && !last.FinishedAt.Before(recorded.StartedAt) {
 		return nil
 	}
-	end := &v1alpha1.Termination{
-		Reason: v1alpha1.TerminationUnknown, ExitCode: 255,
-		Message:     "the container disappeared from the engine",
-		ContainerID: recorded.ID, ImageDigest: recorded.ImageDigest,
-		StartedAt: recorded.StartedAt, FinishedAt: microTime(in.Now),
+	return recorded
+}
+
+// vanished is the end of a container that ran, and is gone without a trace of
+// how it ended. While we are at it ourselves, nobody can say yet whose doing it is.
+func vanished(in Input) *v1alpha1.Termination {
+	gone := missing(in)
+	if gone == nil || endsInHand(in, gone.ID, gone.StartedAt.Time) {
+		return nil
 	}
-	if ours := ourRemoval(in, recorded.ID, recorded.StartedAt.Time); ours != nil {
-		end.Reason, end.Message, end.Operation = ours.Cause, ours.tell(), ours.ID
+	end := &v1alpha1.Termination{
+		Reason: v1alpha1.TerminationUnknown, ExitCode: 255, Disappeared: true,
+		Message:     "the container disappeared from the engine",
+		ContainerID: gone.ID, ImageDigest: gone.ImageDigest,
+		StartedAt: gone.StartedAt, FinishedAt: microTime(in.Now),
+	}
+	if ours := ourRemoval(in, gone.ID, gone.StartedAt.Time); ours != nil {
+		end.Reason, end.Message, end.Operation, end.Disappeared = ours.Cause, ours.tell(), ours.ID, false
 	}
 	return end
 }
@@ -128,7 +138,7 @@ func inARow(in Input, last, end *v1alpha1.Termination) int32 {
 // older says that an end is history: a container that was kept ended before the
 // one that took its place.
 func older(end, last *v1alpha1.Termination) bool {
-	return last != nil && last.ContainerID != end.ContainerID && last.FinishedAt != nil && end.FinishedAt.Before(last.FinishedAt)
+	return last != nil && last.ContainerID != end.ContainerID && last.FinishedAt != nil && !last.FinishedAt.Before(end.FinishedAt)
 }
 
 // sameEnd says that two records are of one end, or of one start that failed.

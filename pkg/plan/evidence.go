@@ -105,7 +105,7 @@ func startFailure(in Input, last *v1alpha1.Termination) *v1alpha1.Termination {
 	if last == nil {
 		return failed
 	}
-	if sameRun(last, failed) && last.Reason == failed.Reason && last.Message == failed.Message {
+	if told(last, failed) && last.Reason == failed.Reason && last.Message == failed.Message {
 		return last
 	}
 	failed.Settled = last.Settled

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -108,20 +109,38 @@ func ourEnd(in Input, c *engine.Container) *Intent {
 	return nil
 }
 
-// ourRemoval is the intent that a vanished container is accounted to; nil if none
-// of ours named it. What stopped it before tells more than what removed it.
+// removes says that an intent may be why a container is gone that was known in a
+// run: a removal that was meant for that run or one since, and not refused.
+func (i *Intent) removes(container string, started time.Time) bool {
+	return i.Action == v1alpha1.ActionRemove && i.Outcome != v1alpha1.OperationFailed && i.Container == container &&
+		(i.Run.IsZero() || !i.Run.Before(started.Truncate(time.Microsecond)))
+}
+
+// stops says that an intent is a stop of a run.
+func (i *Intent) stops(container string, started time.Time) bool {
+	return i.Action == v1alpha1.ActionStop && i.means(container, started)
+}
+
+// endsInHand says that we are at it to end a run.
+func endsInHand(in Input, container string, started time.Time) bool {
+	return in.InHand != nil && slices.ContainsFunc(in.Intents, func(i Intent) bool {
+		return i.ID == in.InHand.Operation && (i.stops(container, started) || i.removes(container, started))
+	})
+}
+
+// ourRemoval is the intent that a vanished container is accounted to; nil if no
+// removal of ours is: that it is gone is what one without an answer has to show.
+// What stopped it before tells more than what removed it.
 func ourRemoval(in Input, container string, started time.Time) *Intent {
 	var first *Intent
 	removed := false
 	for i := range in.Intents {
 		intent := &in.Intents[i]
-		if !intent.ends() || !intent.means(container, started) {
-			continue
-		}
-		if first == nil {
+		removes := intent.removes(container, started)
+		if first == nil && (removes || intent.stops(container, started)) {
 			first = intent
 		}
-		removed = removed || intent.Action == v1alpha1.ActionRemove
+		removed = removed || removes
 	}
 	if !removed {
 		return nil

@@ -70,7 +70,13 @@ func TestWhoEndedIt(t *testing.T) {
 		{"its start was meant", ran().meant(StartContainer{ID: "c1"}).ends(1), v1alpha1.TerminationCrashed, ""},
 		{"vanished", ran().gone(), v1alpha1.TerminationUnknown, ""},
 		{"vanished after a stop alone", ran().meant(stopIt).gone(), v1alpha1.TerminationUnknown, ""},
+		{"vanished, after a stop that succeeded", ran().meant(stopIt, outcome(v1alpha1.OperationSucceeded)).gone(), v1alpha1.TerminationUnknown, ""},
+		{"vanished, after a removal that the engine refused", ran().meant(remove, outcome(v1alpha1.OperationFailed)).gone(), v1alpha1.TerminationUnknown, ""},
+		{"vanished, after a stop and a removal that was refused", ran().meant(stopIt).meant(remove, outcome(v1alpha1.OperationFailed)).gone(), v1alpha1.TerminationUnknown, ""},
+		{"vanished beside the one that it replaced", ran().gone().container("c0", engine.StateExited, exited(0, time.Hour)), v1alpha1.TerminationUnknown, ""},
 		{"removed", ran().meant(remove).gone(), byUs, "o-1"},
+		{"removed, and said so", ran().meant(remove, outcome(v1alpha1.OperationSucceeded)).gone(), byUs, "o-1"},
+		{"removed, and not answered", ran().meant(remove, outcome(v1alpha1.OperationUnknown)).later(time.Hour).gone(), byUs, "o-1"},
 		{"stopped for its probe, then removed", ran().meant(probe).meant(remove).gone(), probed, "o-1"},
 		{"vanished, after it was to be removed in an earlier run",
 			newScene().container("c1", engine.StateRunning).meant(remove).later(time.Minute).runs().reported().gone(), v1alpha1.TerminationUnknown, ""},
@@ -80,6 +86,7 @@ func TestWhoEndedIt(t *testing.T) {
 			end := c.scene.reported().in.Record.Status.LastTermination
 			require.Equal(t, c.want, end.Reason)
 			require.Equal(t, c.by, end.Operation)
+			require.Equal(t, c.want == v1alpha1.TerminationUnknown, end.Disappeared)
 			if c.want == byUs {
 				require.Zero(t, end.InARow)
 			}

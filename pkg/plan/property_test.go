@@ -39,7 +39,7 @@ func TestPlanIsReachedFromAnywhere(t *testing.T) {
 
 // drawWorld is any state that a manager may find when it starts.
 func drawWorld(t *rapid.T) *world {
-	w := &world{t: t, in: newScene().in, images: map[string]bool{}, stopped: map[string]bool{}, crashed: map[string]bool{}}
+	w := &world{t: t, in: newScene().in, images: map[string]bool{}, stopped: map[string]bool{}, crashed: map[string]bool{}, deeds: newDeeds()}
 	w.in.View, w.in.Fleet = engine.View{}, engine.Fleet{}
 	w.trouble = pick(w, "trouble", noTrouble, noTrouble, engineLost, registryRefuses, nameTaken, portTaken)
 	w.images[w.in.Record.Spec.Image] = rapid.Bool().Draw(t, "image is here")
@@ -114,8 +114,9 @@ func (w *world) drawRecorded() {
 		states = append(states, v1alpha1.ContainerRemoved)
 	}
 	w.in.Record.Status.Container = &v1alpha1.ContainerStatus{
-		ID: id, Name: id, State: pick(w, "recorded state", states...), StartedAt: microTime(now.Add(-2 * time.Minute)),
+		ID: id, Name: id, State: pick(w, "recorded state", states...), StartedAt: microTime(now.Add(-2 * time.Hour)),
 	}
+	w.deeds.started[id] = true // who began its run since is not known
 }
 
 // decide plans, and checks what holds of every plan.
@@ -202,6 +203,7 @@ func (w *world) settle() {
 		}
 		if w.next == nil && w.in.InHand == nil && w.again.IsZero() {
 			w.checkArrived()
+			w.checkOwed()
 			return
 		}
 		if _, waits := w.next.(Wait); waits || w.next == nil {

@@ -59,6 +59,9 @@ func restarted(recorded, last *v1alpha1.Termination) int32 {
 
 func containerStatus(in Input) *v1alpha1.ContainerStatus {
 	recorded := in.Record.Status.Container
+	if missing(in) != nil && vanished(in) == nil {
+		return recorded // what became of it is told first
+	}
 	c, _ := choose(in)
 	if c == nil {
 		return removed(recorded)
@@ -80,9 +83,13 @@ func containerStatus(in Input) *v1alpha1.ContainerStatus {
 	if same && !legal(recorded.State, status.State) {
 		return recorded
 	}
-	if same && !c.Inspected && recorded.State == status.State {
-		status.StartedAt, status.HostPorts = recorded.StartedAt, recorded.HostPorts
+	if same && !c.Inspected {
+		status.StartedAt = recorded.StartedAt // as far as is known
+		if recorded.State == status.State {
+			status.HostPorts = recorded.HostPorts
+		}
 	}
+	tellRun(in, c, status)
 	return status
 }
 

@@ -46,7 +46,7 @@ func tellEnd(before, after v1alpha1.GameRuntimeStatus, tell teller) {
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonEnded, "%s, exit code %d", end.Message, end.ExitCode)
 	case end.Reason == v1alpha1.TerminationCompleted:
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonExited, "Completed: %s", end.Message)
-	case after.Container != nil && after.Container.State == v1alpha1.ContainerRemoved:
+	case end.Disappeared:
 		tell(corev1.EventTypeWarning, v1alpha1.ReasonVanished, "%s", end.Message)
 	default:
 		tell(corev1.EventTypeWarning, v1alpha1.ReasonExited, "%s: %s", end.Reason, end.Message)
@@ -66,7 +66,10 @@ func tellContainer(before, after *v1alpha1.ContainerStatus, tell teller) {
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonCreated, "created container %s from %s", after.Name, after.Image)
 	}
 	running := after.State == v1alpha1.ContainerRunning
-	if running && (created || before.State != v1alpha1.ContainerRunning || !before.StartedAt.Equal(after.StartedAt)) {
+	switch {
+	case before.ID == after.ID && after.UnexpectedStarts > before.UnexpectedStarts:
+		tell(corev1.EventTypeWarning, v1alpha1.ReasonUnexpectedStart, "somebody else started container %s", after.Name)
+	case running && (created || before.State != v1alpha1.ContainerRunning || !before.StartedAt.Equal(after.StartedAt)):
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonStarted, "started container %s", after.Name)
 	}
 	if before.ID == after.ID && before.State == v1alpha1.ContainerStopped && after.State == v1alpha1.ContainerRemoved {

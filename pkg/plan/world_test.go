@@ -33,6 +33,8 @@ type world struct {
 	// stopped are the runs that we ended, and crashed those that ended by
 	// themselves, by container and end.
 	stopped, crashed map[string]bool
+	deeds            deeds
+	operations       int
 	// late are actions whose effect is still to come.
 	late     []Action
 	trouble  string
@@ -129,10 +131,12 @@ func (w *world) pass() {
 	status := Status(w.in, p)
 	w.checkTransition(record.Status.Container, status.Container)
 	w.checkCause(status.LastTermination)
-	w.in.Last = nil
 	if w.fate("report", lost) == well {
+		w.checkDeeds(record.Status, status)
 		record.Status = status
+		w.settleIntents()
 	}
+	w.in.Last = nil
 }
 
 // finish ends the work in hand, some time.
@@ -165,7 +169,8 @@ func (w *world) intend(a Action) string {
 	if intent == nil {
 		return ""
 	}
-	intent.ID, intent.At, intent.Deadline = fmt.Sprint("o-", len(w.in.Intents)), w.in.Now, w.in.Now.Add(time.Hour)
+	w.operations++
+	intent.ID, intent.At, intent.Deadline = fmt.Sprint("o-", w.operations), w.in.Now, w.in.Now.Add(time.Hour)
 	w.in.Intents = append(w.in.Intents, *intent)
 	return intent.ID
 }
@@ -401,6 +406,7 @@ func (w *world) disturb() {
 func (w *world) handle(c *engine.Container, what string) {
 	switch {
 	case what == "vanish":
+		w.noteVanished(c)
 		w.drop(c.ID)
 	case what == "rename":
 		c.Name = "renamed by hand"
@@ -415,6 +421,7 @@ func (w *world) handle(c *engine.Container, what string) {
 		c.State = engine.StatePaused
 	case what == "start" && c.State == engine.StateExited && w.count() == 1: // of two, a person may start the one while we start the other
 		c.State, c.StartedAt, c.Exit = engine.StateRunning, w.in.Now, nil
+		w.deeds.started[c.ID] = true
 	}
 }
 

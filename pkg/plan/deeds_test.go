@@ -1,0 +1,110 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/stretchr/testify/require"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+)
+
+// deeds are what somebody else did to the containers of a world, and what the
+// record has to tell of it.
+type deeds struct {
+	// started and removed name the containers that it was done to.
+	started, removed map[string]bool
+	// owed are the removed ones whose run the record told of, and the end of it
+	// not: that they disappeared has to be told. told are those that it was.
+	owed, told map[string]bool
+}
+
+func newDeeds() deeds {
+	return deeds{started: map[string]bool{}, removed: map[string]bool{}, owed: map[string]bool{}, told: map[string]bool{}}
+}
+
+// noteVanished notes that somebody removes a container.
+func (w *world) noteVanished(c *engine.Container) {
+	w.deeds.removed[c.ID] = true
+	status := w.in.Record.Status
+	recorded, last := status.Container, status.LastTermination
+	if recorded == nil || recorded.ID != c.ID || recorded.StartedAt == nil || !recorded.StartedAt.Equal(microTime(c.StartedAt)) {
+		return
+	}
+	ended := last != nil && last.ContainerID == c.ID && !last.FinishedAt.Before(recorded.StartedAt)
+	w.deeds.owed[c.ID] = !ended
+}
+
+// removes says that a removal of a container is ours, as far as we can know.
+func (w *world) removes(id string) bool {
+	return slices.ContainsFunc(w.in.Intents, func(i Intent) bool {
+		return i.Container == id && i.Action == v1alpha1.ActionRemove && i.Outcome != v1alpha1.OperationFailed
+	})
+}
+
+// checkDeeds: what somebody else did is told, once, and nothing of what we did is
+// called their doing.
+func (w *world) checkDeeds(before, after v1alpha1.GameRuntimeStatus) {
+	if end := after.LastTermination; end != nil && !sameEnd(before.LastTermination, end) {
+		id := end.ContainerID
+		if end.Disappeared {
+			gone := w.deeds.removed[id] || w.find(id) == nil && !slices.ContainsFunc(w.in.Intents, func(i Intent) bool { return i.Container == id })
+			require.True(w.t, gone, "a container of ours is told to have disappeared")
+			require.False(w.t, w.deeds.told[id], "a container disappears twice")
+			w.deeds.told[id] = true
+		}
+		seen := find(w.in.View, id) != nil
+		if end.Disappeared || seen || w.removes(id) {
+			delete(w.deeds.owed, id)
+		}
+	}
+	was, is := before.Container, after.Container
+	if is == nil {
+		return
+	}
+	if was != nil && was.ID != is.ID && find(w.in.View, was.ID) != nil {
+		delete(w.deeds.owed, was.ID) // another one was recorded in its place before
+	}
+	same := was != nil && was.ID == is.ID
+	if same && is.UnexpectedStarts > was.UnexpectedStarts {
+		require.True(w.t, w.deeds.started[is.ID], "a start of ours is called somebody else's")
+		require.Empty(w.t, is.StartedBy)
+	}
+	if is.StartedBy != "" && (!same || was.StartedBy != is.StartedBy) {
+		require.True(w.t, slices.ContainsFunc(w.in.Intents, func(i Intent) bool {
+			return i.ID == is.StartedBy && i.Action == v1alpha1.ActionStart && i.Container == is.ID
+		}), "who began a run is one of our starts")
+	}
+}
+
+// checkOwed: in the end all is told.
+func (w *world) checkOwed() {
+	for id, owed := range w.deeds.owed {
+		require.True(w.t, !owed || w.removes(id), "that container %s disappeared was never told", id)
+	}
+}
+
+// settleIntents is what becomes of intents once a status is written: those that
+// the view decides are decided, and of the decided starts the last is kept.
+func (w *world) settleIntents() {
+	for _, settled := range Settled(w.in) {
+		for i := range w.in.Intents {
+			if w.in.Intents[i].ID == settled.ID {
+				w.in.Intents[i] = settled
+			}
+		}
+	}
+	var kept []Intent
+	starts := 0
+	for _, i := range slices.Backward(w.in.Intents) {
+		if i.Action == v1alpha1.ActionStart {
+			starts++
+		}
+		decided := i.Outcome == v1alpha1.OperationSucceeded || i.Outcome == v1alpha1.OperationFailed
+		if i.Action != v1alpha1.ActionStart || !decided || starts == 1 {
+			kept = append(kept, i)
+		}
+	}
+	slices.Reverse(kept)
+	w.in.Intents = kept
+}

@@ -58,35 +58,35 @@ CREATE INDEX outbox_waiting ON outbox (seq) WHERE published_at IS NULL;
 CREATE INDEX outbox_created_at ON outbox (created_at);
 
 -- The story of a game: what we did to it, and what happened to it. An operation
--- stands at the time when it began. code is an operation's error, or the reason that
--- an event gives.
+-- stands where it began. The reason of an end says more than its message.
 CREATE VIEW runtime_history AS
 SELECT namespace,
        game,
        at,
-       'operation'                              AS kind,
-       action                                   AS what,
-       coalesce(outcome, '')                    AS outcome,
+       'Operation'            AS kind,
+       action                 AS what,
+       coalesce(outcome, '')  AS outcome,
        code,
-       requested_by                             AS by,
-       finished_at - at                         AS duration,
+       requested_by           AS by,
+       finished_at - at       AS duration,
        concat_ws(': ', nullif(why, ''), nullif(message, '')) AS message,
        container,
-       id::text                                 AS operation,
+       id::text               AS operation,
        uid,
-       NULL::jsonb                              AS details
+       NULL::jsonb            AS details
 FROM operation_log
 UNION ALL
 SELECT namespace,
        game,
        at,
-       'health'                                 AS kind,
-       type                                     AS what,
-       ''                                       AS outcome,
-       coalesce(details ->> 'reason', '')       AS code,
-       ''                                       AS by,
-       NULL::interval                           AS duration,
-       concat_ws(': ', details ->> 'probe', coalesce(nullif(details ->> 'message', ''), details ->> 'image')) AS message,
+       'HealthEvent'          AS kind,
+       type                   AS what,
+       ''                     AS outcome,
+       ''                     AS code,
+       ''                     AS by,
+       NULL::interval         AS duration,
+       concat_ws(': ', details ->> 'probe', CASE WHEN details ? 'exit_code' THEN details ->> 'reason' END,
+                 coalesce(nullif(details ->> 'message', ''), details ->> 'image')) AS message,
        container,
        operation,
        uid,

@@ -51,6 +51,9 @@ type Config struct {
 	// removed are only reported first.
 	Orphans     string
 	OrphanGrace time.Duration
+	// HistoryRetention is how long operations and health events are kept; 0 keeps
+	// all of them.
+	HistoryRetention time.Duration
 	// LogFormat is console or json, LogLevel debug, info or error.
 	LogFormat string
 	LogLevel  string
@@ -78,6 +81,8 @@ func DefaultConfig() Config {
 		Orphans:         string(plan.OrphansReport),
 		OrphanGrace:     time.Hour,
 
+		HistoryRetention: 30 * 24 * time.Hour,
+
 		LogFormat: "console",
 		LogLevel:  "info",
 	}
@@ -104,6 +109,8 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	reconcile.IntVar(&c.MassVanishMin, "mass-vanish-min", c.MassVanishMin, "so few containers may always vanish together")
 	reconcile.StringVar(&c.Orphans, "orphans", c.Orphans, "what becomes of a container with our installation's label whose game has no record: report, adopt or remove")
 	reconcile.DurationVar(&c.OrphanGrace, "orphan-grace", c.OrphanGrace, "how long such a container is only reported before it is removed; begins anew with a restart of the manager")
+	retention := groups.FlagSet("retention")
+	retention.DurationVar(&c.HistoryRetention, "history-retention", c.HistoryRetention, "how long what was done to a game and what happened to it is kept, announced or not; 0 keeps all of it")
 	telemetry := groups.FlagSet("telemetry")
 	telemetry.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served; 0 turns them off")
 	telemetry.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
@@ -182,6 +189,9 @@ func (c Config) check() error {
 	}
 	if c.MassVanishMin < 0 {
 		return fmt.Errorf("--mass-vanish-min: must not be negative, is %d", c.MassVanishMin)
+	}
+	if c.HistoryRetention < 0 {
+		return fmt.Errorf("--history-retention: must not be negative, is %s", c.HistoryRetention)
 	}
 	return c.checkOrphans()
 }

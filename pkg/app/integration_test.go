@@ -490,6 +490,7 @@ func TestBadConfiguration(t *testing.T) {
 		"no concurrency at all":    {func(c *Config) { c.Concurrency = 0 }, "--concurrency"},
 		"a share of more than all": {func(c *Config) { c.MassVanishShare = 1.2 }, "--mass-vanish-share"},
 		"unknown orphan policy":    {func(c *Config) { c.Orphans = "kill" }, "--orphans"},
+		"negative retention":       {func(c *Config) { c.HistoryRetention = -1 }, "--history-retention"},
 		"negative orphan grace":    {func(c *Config) { c.OrphanGrace = -1 }, "--orphan-grace"},
 		"data directory in use":    {func(c *Config) { c.DataDir = occupiedDir(t) }, "another runtime-manager"},
 		"metrics port is a name":   {func(c *Config) { c.MetricsAddress = "x" }, "--metrics-address"},

@@ -8,9 +8,12 @@ import (
 	"os"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -76,6 +79,11 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	if err != nil {
 		return err
 	}
+	if keep := a.config.HistoryRetention; keep > 0 {
+		if err := manager.Add(retention(keep, database, manager.GetClient(), a.log.WithName("journal"))); err != nil {
+			return fmt.Errorf("adding the retention of history: %w", err)
+		}
+	}
 	a.mirror.Store(picture)
 	if err := manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
@@ -91,6 +99,13 @@ func forgetFields(object any) (any, error) {
 		return record, nil
 	}
 	return cache.TransformStripManagedFields()(object)
+}
+
+// retention runs where this process leads.
+func retention(keep time.Duration, database *database, records client.Reader, log logr.Logger) journal.Retention {
+	return journal.Retention{Pool: database.pool, Keep: keep, Log: log, Gone: func(ctx context.Context, game types.NamespacedName) bool {
+		return apierrors.IsNotFound(records.Get(ctx, game, &v1alpha1.GameRuntime{}))
+	}}
 }
 
 // settings reads who we are. The namespace default is always there and its uid

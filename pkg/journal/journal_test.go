@@ -339,17 +339,15 @@ func BenchmarkBegin(b *testing.B) {
 	}
 }
 
-// BenchmarkLoad is what a manager that starts pays for a long log.
+// BenchmarkLoad is what a manager that starts pays for a long log, and for what was
+// told of 10,000 games.
 func BenchmarkLoad(b *testing.B) {
-	const games, operations = 10_000, 50
 	pool := postgrestest.Schema(b)
-	_, err := pool.Exec(ctx, `INSERT INTO operation_log (id, namespace, game, uid, generation, action, at, deadline, outcome)
-		SELECT gen_random_uuid(), 'default', 'g' || n % $1, 'u', 1, (ARRAY['create', 'start', 'stop', 'start', 'remove'])[1 + n % 5],
-		       now() - make_interval(secs => n), now(), 'Succeeded' FROM generate_series(1, $2::int) n`, games, games*operations)
-	require.NoError(b, err)
+	longLog(b, pool)
 	for b.Loop() {
-		loaded, err := InPostgres(pool).Load(ctx, kept)
-		require.NoError(b, err)
-		require.NotEmpty(b, loaded)
+		j := New(InPostgres(pool), logr.Discard())
+		require.NotEmpty(b, j.Load(ctx))
+		require.NotEmpty(b, j.told)
+		j.Close()
 	}
 }

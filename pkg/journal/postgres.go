@@ -93,17 +93,20 @@ func unlessZero(t time.Time) *time.Time {
 }
 
 func (t tables) Load(ctx context.Context, kept map[string]int) ([]Intent, error) {
-	var actions []string
-	var counts []int
-	for action, count := range kept {
-		actions, counts = append(actions, action), append(counts, count)
-	}
+	actions, counts := keptColumns(kept)
 	rows, _ := t.pool.Query(ctx, loadIntents, actions, counts) // the rows tell the error
 	intents, err := pgx.CollectRows(rows, readIntent)
 	if err != nil {
 		return nil, fmt.Errorf("reading the operation log: %w", err)
 	}
 	return intents, nil
+}
+
+func keptColumns(kept map[string]int) (actions []string, counts []int) {
+	for action, count := range kept {
+		actions, counts = append(actions, action), append(counts, count)
+	}
+	return actions, counts
 }
 
 func readIntent(row pgx.CollectableRow) (i Intent, err error) {

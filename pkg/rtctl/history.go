@@ -150,15 +150,17 @@ func historyTable(history *v1alpha1.GameRuntimeHistory, place *time.Location) *m
 	return table
 }
 
-// outcome is that of an operation, with the code of one that failed.
+// outcome is that of an operation, with the code of one that failed; an event has
+// the code alone.
 func outcome(e v1alpha1.HistoryEntry) string {
-	switch {
-	case e.Kind == v1alpha1.HistoryOperation && e.Outcome == "":
-		return "under way"
-	case e.Code != "":
-		return e.Outcome + " (" + e.Code + ")"
+	outcome := e.Outcome
+	if e.Kind == v1alpha1.HistoryOperation && outcome == "" {
+		outcome = "under way"
 	}
-	return e.Outcome
+	if e.Code == "" || outcome == "" {
+		return outcome + e.Code
+	}
+	return outcome + " (" + e.Code + ")"
 }
 
 // took is a duration to three places or so.

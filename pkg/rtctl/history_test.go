@@ -48,7 +48,7 @@ var story = v1alpha1.GameRuntimeHistory{
 		},
 		{
 			At: metav1.NewMicroTime(began.Add(2 * time.Minute)), Kind: v1alpha1.HistoryHealth, What: string(v1alpha1.HealthContainerExited),
-			Details: &runtime.RawExtension{Raw: []byte(`{"reason":"Crashed","exitCode":3,"log":["a line"]}`)},
+			Code: string(v1alpha1.TerminationCrashed), Details: &runtime.RawExtension{Raw: []byte(`{"reason":"Crashed","exitCode":3,"log":["a line"]}`)},
 		},
 		{At: metav1.NewMicroTime(began.Add(3 * time.Minute)), Kind: v1alpha1.HistoryOperation, What: v1alpha1.ActionStop},
 	},
@@ -150,7 +150,7 @@ func TestHistoryTable(t *testing.T) {
 		"WHEN                  WHAT               OUTCOME                           BY      TOOK    DETAIL\n"+
 		at(0)+"   start              Failed (container_start_failed)   lobby   1.23s   port 8080 is taken...\n"+
 		at(1)+"   start              Succeeded                         -       250ms   \n"+
-		at(2)+"   container_exited   -                                 -       -       exitCode=3 reason=Crashed\n"+
+		at(2)+"   container_exited   Crashed                           -       -       exitCode=3 reason=Crashed\n"+
 		at(3)+"   stop               under way                         -       -       \n", stdout)
 
 	stdout, _, err = rtctl(t, "history", "chess", "-o", "wide")

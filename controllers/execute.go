@@ -175,6 +175,7 @@ func (r *GameRuntimeReconciler) start(ctx context.Context, a plan.StartContainer
 }
 
 func (r *GameRuntimeReconciler) stop(ctx context.Context, in plan.Input, a plan.StopContainer) error {
+	r.quiesce(ctx, in.Record)
 	grace := r.preStop(ctx, in, a)
 	if err := r.engine.Stop(ctx, a.ID, a.Signal, grace); err != nil {
 		r.look(ctx, a.ID)

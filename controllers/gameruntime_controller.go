@@ -210,23 +210,6 @@ func (r *GameRuntimeReconciler) image(ctx context.Context, record *v1alpha1.Game
 	}
 }
 
-// probe keeps the prober on the running container and returns its verdicts.
-func (r *GameRuntimeReconciler) probe(record *v1alpha1.GameRuntime, view engine.View) []v1alpha1.ProbeStatus {
-	name := client.ObjectKeyFromObject(record)
-	for _, c := range view.Containers {
-		if c.State != engine.StateRunning || !c.Inspected || c.IP == "" || r.work.stopping(plan.GameOf(record)) {
-			continue
-		}
-		instance := c.ID + "@" + c.StartedAt.UTC().Format(time.RFC3339Nano)
-		r.prober.Watch(probe.Target{
-			Game: name, Instance: instance, Address: c.IP, StartedAt: c.StartedAt, Probes: record.Spec.Probes,
-		})
-		return r.prober.Results(name, instance)
-	}
-	r.prober.Forget(name)
-	return nil
-}
-
 // report writes the status, and tells of what changed once that is stored.
 func (r *GameRuntimeReconciler) report(ctx context.Context, record *v1alpha1.GameRuntime, status v1alpha1.GameRuntimeStatus) error {
 	if equality.Semantic.DeepEqual(record.Status, status) {

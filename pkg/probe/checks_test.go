@@ -115,7 +115,7 @@ func TestProbingForReal(t *testing.T) {
 	changed := make(chan types.NamespacedName, 10)
 	p := New(Options{Log: logr.Discard(), OnChange: func(name types.NamespacedName) { changed <- name }})
 	runs(t, p)
-	p.Watch(target)
+	p.Watch(target, nil)
 	awaitOne(t, changed)
 	awaitOne(t, changed)
 	for _, r := range p.Results(chess, "run-1") {

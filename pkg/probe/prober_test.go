@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -82,24 +83,27 @@ func TestStartupHoldsTheOthersBack(t *testing.T) {
 	require.Equal(t, map[string]string{"startup": "Succeeding", "liveness": "Unknown", "readiness": "Succeeding"}, s.verdicts("run-1"))
 }
 
-func TestWhatFailedStaysFailed(t *testing.T) {
+func TestAProbeThatFailedIsAskedOn(t *testing.T) {
 	for name, probes := range map[string]v1alpha1.Probes{
 		v1alpha1.ProbeLiveness: {Liveness: get("/fails", failingAfter(1))},
 		v1alpha1.ProbeStartup:  {Startup: get("/fails", failingAfter(1)), Readiness: get("/ready")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, 2)
+			begin := s.clock.Now()
 			s.answer("/fails", errors.New("dead"))
 			s.watch("run-1", probes)
 			s.await("/fails")
 			s.awaitChange()
-			require.Equal(t, v1alpha1.VerdictFailing, s.verdicts("run-1")[name])
+			failing := s.Results(chess, "run-1")[0]
+			require.Equal(t, v1alpha1.VerdictFailing, failing.Verdict)
+			require.Equal(t, begin, failing.FailedAt.Time)
 			s.answer("/fails", nil)
-			require.Empty(t, s.scheduled(), "nothing is asked again")
-			s.watch("run-2", v1alpha1.Probes{Liveness: get("/fails")})
-			s.await("/fails")
+			s.step("/fails")
 			s.awaitChange()
-			require.Equal(t, map[string]string{v1alpha1.ProbeLiveness: "Succeeding"}, s.verdicts("run-2"), "a new run starts afresh")
+			recovered := s.Results(chess, "run-1")[0]
+			require.Equal(t, v1alpha1.VerdictSucceeding, recovered.Verdict, "it may recover before anything is done about it")
+			require.Nil(t, recovered.FailedAt)
 		})
 	}
 }
@@ -122,20 +126,121 @@ func TestAVerdictBelongsToOneRun(t *testing.T) {
 
 func TestTheSameTargetChangesNothing(t *testing.T) {
 	s := newStage(t, 2)
-	target := Target{Game: chess, Instance: "run-1", StartedAt: s.clock.Now(), Probes: v1alpha1.Probes{Readiness: get("/ready")}}
-	s.Watch(target)
+	target := s.target("run-1", v1alpha1.Probes{Readiness: get("/ready")})
+	s.Watch(target, nil)
 	s.await("/ready")
 	s.awaitChange()
 	s.awaitScheduled(map[string]float64{"/ready": 10})
 	s.clock.Step(4 * time.Second)
 	again := target
-	again.Probes.Readiness = get("/ready") // as another read of the same record has it
-	s.Watch(again)
+	again.Address = "10.0.0.2" // its network was connected anew
+	again.Probes.Readiness = get("/ready", func(p *v1alpha1.Probe) {
+		p.SuccessThreshold, p.FailureThreshold = 0, 0 // as in a record from before they had defaults
+		p.HTTPGet.Scheme, p.HTTPGet.HTTPHeaders = "HTTP", []v1alpha1.HTTPHeader{}
+	})
+	s.Watch(again, []v1alpha1.ProbeStatus{{Probe: v1alpha1.ProbeReadiness, Verdict: v1alpha1.VerdictFailing, Since: &metav1.MicroTime{}}})
 	require.Equal(t, map[string]float64{"/ready": 6}, s.scheduled())
 	require.Equal(t, map[string]string{"readiness": "Succeeding"}, s.verdicts("run-1"))
 	s.Forget(chess)
 	require.Empty(t, s.scheduled())
 	require.Empty(t, s.Results(chess, "run-1"))
+}
+
+func TestAnEditStartsThatProbeAfresh(t *testing.T) {
+	s := newStage(t, 2)
+	target := s.target("run-1", v1alpha1.Probes{Startup: get("/start"), Liveness: get("/live"), Readiness: get("/ready")})
+	s.Watch(target, nil)
+	s.await("/start", "/live", "/ready")
+	for range 3 {
+		s.awaitChange()
+	}
+	s.awaitScheduled(map[string]float64{"/live": 10, "/ready": 10})
+
+	s.answer("/ready/2", errors.New("not ready"))
+	target.Probes.Readiness = get("/ready/2")
+	s.Watch(target, nil)
+	s.await("/ready/2")
+	s.awaitScheduled(map[string]float64{"/live": 10, "/ready/2": 10})
+	require.Equal(t, map[string]string{"startup": "Succeeding", "liveness": "Succeeding", "readiness": "Unknown"}, s.verdicts("run-1"))
+
+	s.answer("/start/2", errors.New("not yet"))
+	target.Probes.Startup = get("/start/2")
+	s.Watch(target, nil)
+	s.await("/start/2")
+	s.awaitScheduled(map[string]float64{"/start/2": 10})
+	require.Equal(t, map[string]string{"startup": "Unknown", "liveness": "Succeeding", "readiness": "Unknown"}, s.verdicts("run-1"))
+
+	target.Probes = v1alpha1.Probes{Liveness: get("/live")}
+	s.Watch(target, nil)
+	s.awaitScheduled(map[string]float64{"/live": 10}) // it is held back by nothing any more
+	require.Equal(t, map[string]string{"liveness": "Succeeding"}, s.verdicts("run-1"))
+}
+
+func TestVerdictsSurviveAManager(t *testing.T) {
+	s := newStage(t, 2)
+	begin := metav1.NewMicroTime(s.clock.Now().Add(-time.Hour))
+	recorded := []v1alpha1.ProbeStatus{
+		{Probe: v1alpha1.ProbeStartup, Verdict: v1alpha1.VerdictSucceeding, Since: &begin},
+		{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictFailing, Message: "dead", Since: &begin, FailedAt: &begin},
+		{Probe: v1alpha1.ProbeReadiness, Verdict: v1alpha1.VerdictSucceeding, Since: &begin},
+		{Probe: v1alpha1.ProbeInspect, Verdict: v1alpha1.VerdictSucceeding, Since: &begin},
+	}
+	s.answer("/live", errors.New("dead"))
+	s.Watch(s.target("run-1", v1alpha1.Probes{Startup: get("/start"), Liveness: get("/live"), Readiness: get("/ready")}), recorded)
+	require.Equal(t, recorded[:3], s.Results(chess, "run-1"))
+	s.awaitScheduled(map[string]float64{"/live": 10, "/ready": 10}) // the start is over
+	s.clock.Step(10 * time.Second)
+	s.await("/live", "/ready")
+	s.awaitScheduled(map[string]float64{"/live": 10, "/ready": 10})
+	require.Equal(t, recorded[:3], s.Results(chess, "run-1"))
+	require.Empty(t, s.changed, "nothing is told anew")
+	s.answer("/live", nil)
+	s.clock.Step(10 * time.Second)
+	s.awaitChange()
+	require.Equal(t, map[string]string{"startup": "Succeeding", "liveness": "Succeeding", "readiness": "Succeeding"}, s.verdicts("run-1"))
+}
+
+func TestNothingIsUnderWayAfterQuiesce(t *testing.T) {
+	s := newStage(t, 3)
+	release := s.hang("/exec")
+	defer s.hang("/live")()
+	probes := v1alpha1.Probes{Liveness: get("/live"), Readiness: get("/exec", func(p *v1alpha1.Probe) { p.Exec = &v1alpha1.ExecAction{Command: []string{"/check"}} })}
+	s.watch("run-1", probes)
+	s.await("/live", "/exec")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	s.Quiesce(ctx, chess)
+	require.Error(t, ctx.Err(), "a program is waited for")
+	require.Equal(t, []string{"/exec"}, s.underWay(), "the other check was broken off")
+	require.Empty(t, s.Results(chess, "run-1"))
+
+	done := make(chan struct{})
+	go func() { s.Quiesce(t.Context(), chess); close(done) }()
+	release()
+	awaitOne(t, done)
+	require.Empty(t, s.underWay())
+	require.Empty(t, s.scheduled())
+	s.Quiesce(t.Context(), chess) // nothing is left to wait for
+	require.Empty(t, s.changed)
+}
+
+func (s *stage) underWay() (paths []string) {
+	s.Prober.mu.Lock()
+	defer s.Prober.mu.Unlock()
+	for f := range s.flights {
+		paths = append(paths, path(f.probe.question))
+	}
+	return paths
+}
+
+func TestAGameWithoutAnAddressFails(t *testing.T) {
+	s := newStage(t, 1)
+	target := s.target("run-1", v1alpha1.Probes{Liveness: get("/live", failingAfter(1))})
+	target.Address = ""
+	s.Watch(target, nil)
+	s.awaitChange()
+	require.Equal(t, "the game has no address", s.Results(chess, "run-1")[0].Message)
+	require.Empty(t, s.checked, "whatever listens on this host is not the game")
 }
 
 func TestACheckThatHangsDelaysNobody(t *testing.T) {
@@ -145,20 +250,6 @@ func TestACheckThatHangsDelaysNobody(t *testing.T) {
 	s.await("/hangs", "/ready")
 	s.step("/ready")
 	s.step("/ready")
-}
-
-func TestAGameThatRunsForLongIsCheckedWithinItsPeriod(t *testing.T) {
-	now := time.Now()
-	spec := *get("/ready")
-	seen := map[time.Duration]bool{}
-	for range 100 {
-		wait := firstDue(now, now.Add(-time.Hour), spec).Sub(now)
-		require.GreaterOrEqual(t, wait, time.Duration(0))
-		require.Less(t, wait, 10*time.Second)
-		seen[wait] = true
-	}
-	require.Greater(t, len(seen), 50, "not all at once")
-	require.Equal(t, now, firstDue(now, now.Add(-time.Second), spec), "one that has just started is checked at once")
 }
 
 // TestManyGamesAtOnce is for the race detector: games come, change, and go
@@ -178,7 +269,7 @@ func TestManyGamesAtOnce(t *testing.T) {
 			name := types.NamespacedName{Name: fmt.Sprint(i)}
 			for run := range 3 {
 				probes := v1alpha1.Probes{Startup: get("/start"), Readiness: get("/ready")}
-				p.Watch(Target{Game: name, Instance: fmt.Sprint(run), StartedAt: time.Now(), Probes: probes})
+				p.Watch(Target{Game: name, Address: "10.0.0.1", Instance: fmt.Sprint(run), StartedAt: time.Now(), Probes: probes}, nil)
 				p.Results(name, "0")
 			}
 			if i%2 == 1 {
@@ -205,8 +296,11 @@ func TestManyGamesAtOnce(t *testing.T) {
 
 func TestASlowCheckDoesNotShiftTheSchedule(t *testing.T) {
 	s := newStage(t, 1)
-	release := s.hang("/slow")
 	s.watch("run-1", v1alpha1.Probes{Readiness: get("/slow")})
+	s.await("/slow")
+	s.awaitScheduled(map[string]float64{"/slow": 10})
+	release := s.hang("/slow")
+	s.clock.Step(10 * time.Second)
 	s.await("/slow")
 	s.clock.Step(4 * time.Second)
 	release()
@@ -218,7 +312,7 @@ func TestASlowCheckDoesNotShiftTheSchedule(t *testing.T) {
 	s.clock.Step(25 * time.Second)
 	release()
 	s.await("/slow") // at once, for the checks it was late for all together
-	s.awaitScheduled(map[string]float64{"/slow": 10})
+	s.awaitScheduled(map[string]float64{"/slow": 5})
 }
 
 func TestACheckThatWeBreakOffTellsNothing(t *testing.T) {
@@ -231,7 +325,7 @@ func TestACheckThatWeBreakOffTellsNothing(t *testing.T) {
 			return ctx.Err()
 		},
 	})
-	p.Watch(Target{Game: chess, Instance: "run-1", StartedAt: time.Now(), Probes: v1alpha1.Probes{Liveness: get("/live", failingAfter(1))}})
+	p.Watch(Target{Game: chess, Address: "10.0.0.1", Instance: "run-1", StartedAt: time.Now(), Probes: v1alpha1.Probes{Liveness: get("/live", failingAfter(1))}}, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

@@ -3,98 +3,210 @@ package probe
 import (
 	"container/heap"
 	"context"
-	"sync"
+	"errors"
 	"time"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 )
 
-// idle is how long the scheduler waits when there is nothing to probe; Watch
-// wakes it.
-const idle = time.Hour
+const (
+	// idle is how long the scheduler waits when there is nothing to probe; Watch
+	// wakes it.
+	idle = time.Hour
+	// slack is how late a check may be made, so that the scheduler wakes once for
+	// all of the many that are due by then.
+	slack = 20 * time.Millisecond
+	// moment is how long a check counts as one that is answered at once. One that
+	// takes longer makes room for others, and is checked among the slow next time.
+	moment = 100 * time.Millisecond
+	// slowShare is how many slots for the slow there are for each other one, and
+	// newlySlow how many times as many checks may go on there that took their
+	// moment elsewhere: one that was never slow before does not wait for those that
+	// were, and nobody for it.
+	slowShare = 16
+	newlySlow = 4
+)
+
+// lane is a queue of probes that share slots. Those that were answered late the
+// last time wait in a lane of their own, so that however many hang, they are late
+// themselves, and nobody else is.
+type lane struct {
+	queue dueQueue
+	busy  int
+	limit int
+}
+
+// flight is a check under way.
+type flight struct {
+	probe  *probe
+	slot   *lane // that it takes a slot of
+	late   bool  // it takes longer than a moment
+	cancel context.CancelFunc
+	over   chan struct{} // closed at its end
+}
 
 // Run probes until ctx ends, and returns nil then. Checks under way end with it.
 func (p *Prober) Run(ctx context.Context) error {
-	due := make(chan *probe)
-	var workers sync.WaitGroup
-	for range p.options.Workers {
-		workers.Go(func() {
-			for pr := range due {
-				p.examine(ctx, pr)
-			}
-		})
-	}
-	p.schedule(ctx, due)
-	close(due)
-	workers.Wait()
-	return nil
-}
-
-// schedule hands each probe to a worker when it is due.
-func (p *Prober) schedule(ctx context.Context, due chan<- *probe) {
 	timer := p.options.Clock.NewTimer(idle)
 	defer timer.Stop()
+	defer p.running.Wait()
 	for {
-		next, wait := p.next()
-		if next != nil {
-			select {
-			case due <- next:
-				continue
-			case <-ctx.Done():
-				return
-			}
-		}
-		timer.Reset(wait)
+		timer.Reset(p.launch(ctx))
 		select {
 		case <-timer.C():
 		case <-p.woken:
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
 }
 
-// next takes the probe that is due, or says how long to wait for one.
-func (p *Prober) next() (*probe, time.Duration) {
+// launch begins the checks that are due, and says how long to wait for the next.
+func (p *Prober) launch(ctx context.Context) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 {
-		return nil, idle
+	now, wait := p.options.Clock.Now(), idle
+	for _, l := range []*lane{&p.brisk, &p.slow} {
+		for l.busy < l.limit && len(l.queue) > 0 {
+			if early := l.queue[0].due.Sub(now); early > 0 {
+				wait = min(wait, early)
+				break
+			}
+			p.launchLocked(ctx, l)
+		}
 	}
-	if wait := p.queue[0].due.Sub(p.options.Clock.Now()); wait > 0 {
-		return nil, wait
-	}
-	return heap.Pop(&p.queue).(*probe), 0
+	wait = max(wait, slack)
+	p.wakeAt = now.Add(wait)
+	return wait
 }
 
-// examine makes one check.
-func (p *Prober) examine(ctx context.Context, pr *probe) {
-	checkCtx, cancel := context.WithTimeout(ctx, seconds(pr.spec.TimeoutSeconds))
-	defer cancel()
-	answer := p.options.Check(checkCtx, pr.game.target, pr.spec)
-	if ctx.Err() == nil { // else it is us who broke it off
-		p.conclude(pr, answer)
+// launchLocked begins the check that is first in a lane.
+func (p *Prober) launchLocked(ctx context.Context, l *lane) {
+	pr := heap.Pop(&l.queue).(*probe)
+	checkCtx, cancel := context.WithTimeout(ctx, pr.timeout)
+	f := &flight{probe: pr, slot: l, cancel: cancel, over: make(chan struct{})}
+	pr.flight, p.flights[f] = f, struct{}{}
+	l.busy++
+	target := pr.game.target
+	p.running.Go(func() {
+		defer cancel()
+		timer := time.AfterFunc(p.moment, func() { p.overstay(f) })
+		a := p.ask(checkCtx, target, pr.question)
+		timer.Stop()
+		p.land(f, a, ctx.Err() != nil)
+	})
+}
+
+// ask makes one check.
+func (p *Prober) ask(ctx context.Context, target Target, q question) answer {
+	var a answer
+	switch {
+	case target.Address == "" && (q.check == nil || q.check.Exec == nil):
+		a.err = errors.New("the game has no address")
+	case q.progress != nil:
+		a.number, a.err = p.options.Measure(ctx, target, *q.progress)
+	default:
+		a.err = p.options.Check(ctx, target, *q.check)
+	}
+	return a
+}
+
+// overstay has a check that took its moment go on among the slow.
+func (p *Prober) overstay(f *flight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.late = true
+	if f.slot == &p.brisk && p.slow.busy < newlySlow*p.slow.limit && p.underWayLocked(f) {
+		p.vacateLocked(f)
+		f.slot = &p.slow
+		f.slot.busy++
 	}
 }
 
-// rescheduleLocked makes a probe due again, a period from when it last was. A
-// probe with nothing more to find out leaves the schedule; a startup probe that
-// succeeded lets the others into it.
-func (p *Prober) rescheduleLocked(pr *probe) {
-	now := p.options.Clock.Now()
-	if !pr.tally.final() {
-		// A check that took longer than its period is followed at once.
-		pr.due = later(pr.due.Add(seconds(pr.spec.PeriodSeconds)), now)
+func (p *Prober) underWayLocked(f *flight) bool {
+	_, ok := p.flights[f]
+	return ok
+}
+
+// vacateLocked gives a slot back, to whoever may wait for it.
+func (p *Prober) vacateLocked(f *flight) {
+	f.slot.busy--
+	if f.slot.busy == f.slot.limit-1 {
+		p.wakeLocked()
+	}
+}
+
+// land brings the answer to a check into the verdict, and the probe back into
+// the schedule, unless it was broken off by us. Only a verdict that changed is
+// told.
+func (p *Prober) land(f *flight, a answer, broken bool) {
+	pr := f.probe
+	p.mu.Lock()
+	delete(p.flights, f)
+	close(f.over)
+	p.vacateLocked(f)
+	pr.flight, pr.lane = nil, &p.brisk
+	if f.late {
+		pr.lane = &p.slow
+	}
+	if broken || pr.retired {
+		p.mu.Unlock()
+		return
+	}
+	now, first := p.options.Clock.Now(), pr.verdict == v1alpha1.VerdictUnknown
+	changed := pr.take(a, now)
+	pr.due = p.nextDue(pr, now, first && changed)
+	if pr.asked() {
 		p.pushLocked(pr)
-		return
 	}
-	if pr.tally.verdict != v1alpha1.VerdictSucceeding {
-		return
+	if changed {
+		p.scheduleLocked(pr.game, now)
 	}
-	for _, held := range pr.game.probes {
-		if held != pr {
-			held.due = later(delayed(pr.game.target.StartedAt, held.spec), now)
-			p.pushLocked(held)
+	name, verdict, message := pr.game.target.Game, pr.verdict, pr.message
+	p.mu.Unlock()
+	if changed {
+		p.options.Log.Info("probe verdict", "game", name.String(), "probe", pr.kind, "verdict", verdict, "message", message)
+		p.options.OnChange(name)
+	}
+}
+
+// nextDue is a period from when a probe was last due, however long the check
+// took; a check that took longer than that is followed at once. Only the first
+// verdict is followed after some part of the period, so that games which started
+// together come apart, and stay so.
+func (p *Prober) nextDue(pr *probe, now time.Time, parts bool) time.Time {
+	if parts {
+		return now.Add(p.spread(pr.period))
+	}
+	due := pr.due.Add(pr.period)
+	if missed := now.Sub(due); missed > 0 {
+		due = due.Add(missed.Truncate(pr.period))
+	}
+	return due
+}
+
+// firstDue is at once where nothing is known, and at some time within the period
+// where a verdict is; never before the initial delay.
+func (p *Prober) firstDue(pr *probe, now time.Time) time.Time {
+	if due := pr.game.target.StartedAt.Add(pr.delay); due.After(now) {
+		return due
+	}
+	if pr.verdict == v1alpha1.VerdictUnknown {
+		return now
+	}
+	return now.Add(p.spread(pr.period))
+}
+
+// scheduleLocked brings the schedule in line with what is to be found out.
+func (p *Prober) scheduleLocked(g *game, now time.Time) {
+	for _, pr := range g.probes {
+		scheduled := pr.index >= 0 || pr.flight != nil
+		switch {
+		case pr.asked() && !scheduled:
+			pr.due = p.firstDue(pr, now)
+			p.pushLocked(pr)
+		case !pr.asked() && pr.index >= 0:
+			heap.Remove(&pr.lane.queue, pr.index)
 		}
 	}
 }
@@ -102,25 +214,21 @@ func (p *Prober) rescheduleLocked(pr *probe) {
 // pushLocked enters a probe into the schedule, and wakes the scheduler if it
 // waits for a later one.
 func (p *Prober) pushLocked(pr *probe) {
-	heap.Push(&p.queue, pr)
-	if pr.index != 0 {
-		return
+	if pr.lane == nil {
+		pr.lane = &p.brisk
 	}
+	heap.Push(&pr.lane.queue, pr)
+	if pr.due.Before(p.wakeAt) && pr.lane.busy < pr.lane.limit {
+		p.wakeLocked()
+	}
+}
+
+func (p *Prober) wakeLocked() {
 	select {
 	case p.woken <- struct{}{}:
 	default:
 	}
 }
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// seconds of a field that the API server defaults to at least one.
-func seconds(n int32) time.Duration { return time.Duration(max(n, 1)) * time.Second }
 
 // dueQueue is a heap of probes, the next due first.
 type dueQueue []*probe

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 10 * time.Second
 
+// begin is when tests on a fake clock do.
+var begin = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+
 var chess = types.NamespacedName{Namespace: "default", Name: "chess"}
 
 // stage is a prober on a fake clock whose checks answer as a test says.
@@ -32,19 +36,21 @@ type stage struct {
 
 	mu      sync.Mutex
 	answers map[string]error         // by path
+	number  string                   // that a progress probe is told
 	hold    map[string]chan struct{} // checks that wait
 }
 
 func newStage(t *testing.T, workers int) *stage {
 	s := &stage{
-		t: t, clock: testclock.NewFakeClock(time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)),
+		t: t, clock: testclock.NewFakeClock(begin),
 		changed: make(chan types.NamespacedName, 100), checked: make(chan string, 100),
 		answers: map[string]error{}, hold: map[string]chan struct{}{},
 	}
 	s.Prober = New(Options{
-		Log: logr.Discard(), Clock: s.clock, Workers: workers, Check: s.check,
+		Log: logr.Discard(), Clock: s.clock, Workers: workers, Check: s.check, Measure: s.measure,
 		OnChange: func(name types.NamespacedName) { s.changed <- name },
 	})
+	s.spread = func(period time.Duration) time.Duration { return period } // nobody comes apart
 	runs(t, s.Prober)
 	return s
 }
@@ -70,9 +76,17 @@ func (s *stage) check(ctx context.Context, _ Target, spec v1alpha1.Probe) error 
 		select {
 		case <-hold:
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return answer
+}
+
+func (s *stage) measure(ctx context.Context, target Target, spec v1alpha1.ProgressProbe) (string, error) {
+	err := s.check(ctx, target, v1alpha1.Probe{HTTPGet: &spec.HTTPGet})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.number, err
 }
 
 // get is a probe of a path, every ten seconds and up to three failures.
@@ -96,7 +110,11 @@ func delayedBy(seconds int32) func(*v1alpha1.Probe) {
 
 // watch watches a run of chess that starts now.
 func (s *stage) watch(instance string, probes v1alpha1.Probes) {
-	s.Watch(Target{Game: chess, Instance: instance, Address: "10.0.0.1", StartedAt: s.clock.Now(), Probes: probes})
+	s.Watch(s.target(instance, probes), nil)
+}
+
+func (s *stage) target(instance string, probes v1alpha1.Probes) Target {
+	return Target{Game: chess, Instance: instance, Address: "10.0.0.1", StartedAt: s.clock.Now(), Probes: probes}
 }
 
 func (s *stage) answer(path string, err error) {
@@ -146,10 +164,17 @@ func (s *stage) scheduled() map[string]float64 {
 	s.Prober.mu.Lock()
 	defer s.Prober.mu.Unlock()
 	due := map[string]float64{}
-	for _, pr := range s.queue {
-		due[pr.spec.HTTPGet.Path] = pr.due.Sub(s.clock.Now()).Seconds()
+	for _, pr := range append(slices.Clone(s.brisk.queue), s.slow.queue...) {
+		due[path(pr.question)] = pr.due.Sub(s.clock.Now()).Seconds()
 	}
 	return due
+}
+
+func path(q question) string {
+	if q.progress != nil {
+		return q.progress.HTTPGet.Path
+	}
+	return q.check.HTTPGet.Path
 }
 
 // awaitScheduled waits until the schedule is this, and the scheduler waits.

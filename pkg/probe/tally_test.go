@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -10,35 +11,24 @@ import (
 
 // TestThresholds compares the tally with the plain reading of the rule: a
 // verdict is what the last needed successes, or tolerated failures, agree on.
-// What starts a game over, or ends its start, is final.
 func TestThresholds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		kind := rapid.SampledFrom([]string{v1alpha1.ProbeStartup, v1alpha1.ProbeLiveness, v1alpha1.ProbeReadiness}).Draw(t, "kind")
 		needed, tolerated := rapid.IntRange(1, 4).Draw(t, "needed"), rapid.IntRange(1, 4).Draw(t, "tolerated")
 		answers := rapid.SliceOfN(rapid.Bool(), 1, 50).Draw(t, "answers")
-		y := newTally(kind, v1alpha1.Probe{SuccessThreshold: int32(needed), FailureThreshold: int32(tolerated)})
-		if kind != v1alpha1.ProbeReadiness {
-			needed = 1
-		}
-		want := v1alpha1.VerdictUnknown
+		y := &tally{needed: int32(needed), tolerated: int32(tolerated)}
+		verdict, want := v1alpha1.VerdictUnknown, v1alpha1.VerdictUnknown
 		for i := range answers {
-			soFar, before := answers[:i+1], want
-			if lastAre(soFar, needed, true) {
+			if lastAre(answers[:i+1], needed, true) {
 				want = v1alpha1.VerdictSucceeding
-			} else if lastAre(soFar, tolerated, false) {
+			} else if lastAre(answers[:i+1], tolerated, false) {
 				want = v1alpha1.VerdictFailing
 			}
-			changed := y.count(answers[i])
-			if changed != (before != want) || y.verdict != want {
-				t.Fatalf("after %v: %s, want %s", soFar, y.verdict, want)
+			var a answer
+			if !answers[i] {
+				a.err = errors.New("no")
 			}
-			final := kind == v1alpha1.ProbeStartup && want != v1alpha1.VerdictUnknown ||
-				kind == v1alpha1.ProbeLiveness && want == v1alpha1.VerdictFailing
-			if y.final() != final {
-				t.Fatalf("after %v: final is %v", soFar, y.final())
-			}
-			if final {
-				return
+			if verdict, _ = y.weigh(verdict, a, begin); verdict != want {
+				t.Fatalf("after %v: %s, want %s", answers[:i+1], verdict, want)
 			}
 		}
 	})

@@ -1,0 +1,78 @@
+package controllers
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+	"galaxy.io/runtime-manager/pkg/plan"
+	"galaxy.io/runtime-manager/pkg/probe"
+)
+
+// quietWithin is how long a stop waits for the end of a program that a probe runs:
+// the engine cannot end one, and a game that stops beside it may lose what it
+// writes.
+const quietWithin = 10 * time.Second
+
+// probe keeps the prober on the running container and returns its verdicts:
+// those on record while the engine has not told which run it is in, and while a
+// stop is in hand, during which nothing is probed.
+func (r *GameRuntimeReconciler) probe(record *v1alpha1.GameRuntime, view engine.View) []v1alpha1.ProbeStatus {
+	name := client.ObjectKeyFromObject(record)
+	i := slices.IndexFunc(view.Containers, func(c engine.Container) bool { return c.State == engine.StateRunning })
+	if i < 0 {
+		r.prober.Forget(name)
+		return nil
+	}
+	c := view.Containers[i]
+	if r.work.stopping(plan.GameOf(record)) {
+		r.prober.Forget(name)
+		return recordedVerdicts(record, c)
+	}
+	if !c.Inspected {
+		return recordedVerdicts(record, c)
+	}
+	instance := c.ID + "@" + c.StartedAt.UTC().Format(time.RFC3339Nano)
+	target := probe.Target{
+		Game: name, Instance: instance, Address: c.IP, StartedAt: c.StartedAt, Probes: record.Spec.Probes,
+	}
+	r.prober.Watch(target, verdictsToKeep(record, c))
+	return r.prober.Results(name, instance)
+}
+
+// recordedVerdicts are those of our probes on this run of the container, as far
+// as it is known which one that is.
+func recordedVerdicts(record *v1alpha1.GameRuntime, c engine.Container) []v1alpha1.ProbeStatus {
+	known := record.Status.Container
+	if known == nil || known.ID != c.ID || known.State != v1alpha1.ContainerRunning {
+		return nil
+	}
+	if c.Inspected && (known.StartedAt == nil || !known.StartedAt.Time.Equal(c.StartedAt.Truncate(time.Microsecond))) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(record.Status.Health), func(v v1alpha1.ProbeStatus) bool {
+		return v.Probe == v1alpha1.ProbeInspect
+	})
+}
+
+// verdictsToKeep are the recorded ones that a prober begins with. A failure is
+// none where the record was edited since: that may have mended the probe.
+func verdictsToKeep(record *v1alpha1.GameRuntime, c engine.Container) []v1alpha1.ProbeStatus {
+	verdicts := recordedVerdicts(record, c)
+	if record.Status.ObservedGeneration == record.Generation {
+		return verdicts
+	}
+	return slices.DeleteFunc(verdicts, func(v v1alpha1.ProbeStatus) bool { return v.Verdict == v1alpha1.VerdictFailing })
+}
+
+// quiesce ends the probing of a game before a stop of it begins, its preStop
+// included.
+func (r *GameRuntimeReconciler) quiesce(ctx context.Context, record *v1alpha1.GameRuntime) {
+	ctx, cancel := context.WithTimeout(ctx, quietWithin)
+	defer cancel()
+	r.prober.Quiesce(ctx, client.ObjectKeyFromObject(record))
+}

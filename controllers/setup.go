@@ -72,7 +72,9 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 		},
 	})
 	brake.mirror, feeds.games = picture, picture.Games
-	prober := probe.New(probe.Options{Log: log.WithName("probe"), OnChange: feeds.probeChanged})
+	prober := probe.New(probe.Options{
+		Log: log.WithName("probe"), OnChange: feeds.probeChanged, Exec: programsOn(options.Engine, picture.Fleet),
+	})
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -38,7 +39,7 @@ func (r *GameRuntimeReconciler) probe(record *v1alpha1.GameRuntime, view engine.
 	}
 	instance := c.ID + "@" + c.StartedAt.UTC().Format(time.RFC3339Nano)
 	target := probe.Target{
-		Game: name, Instance: instance, Address: c.IP, StartedAt: c.StartedAt, Probes: record.Spec.Probes,
+		Game: name, Instance: instance, Container: c.ID, Address: c.IP, StartedAt: c.StartedAt, Probes: record.Spec.Probes,
 	}
 	r.prober.Watch(target, verdictsToKeep(record, c))
 	return r.prober.Results(name, instance)
@@ -67,6 +68,18 @@ func verdictsToKeep(record *v1alpha1.GameRuntime, c engine.Container) []v1alpha1
 		return verdicts
 	}
 	return slices.DeleteFunc(verdicts, func(v v1alpha1.ProbeStatus) bool { return v.Verdict == v1alpha1.VerdictFailing })
+}
+
+// programsOn runs programs for the prober. What an engine that is not there does
+// not run says nothing of the game.
+func programsOn(e engine.Engine, fleet func() engine.Fleet) probe.Exec {
+	return func(ctx context.Context, container string, command []string) (int32, string, error) {
+		if !fleet().Reachable {
+			return 0, "", errors.New("the engine does not answer")
+		}
+		result, err := e.Exec(ctx, container, command)
+		return result.Code, result.Output, err
+	}
 }
 
 // quiesce ends the probing of a game before a stop of it begins, its preStop

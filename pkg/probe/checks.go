@@ -18,19 +18,29 @@ import (
 // and the text of an error becomes the verdict's message.
 type Check func(ctx context.Context, target Target, spec v1alpha1.Probe) error
 
-func check(ctx context.Context, target Target, spec v1alpha1.Probe) error {
+// dialer makes the connections of all checks, none of which is kept.
+var dialer = net.Dialer{KeepAlive: -1}
+
+// checks makes checks for real.
+type checks struct{ programs *programs }
+
+func (c checks) check(ctx context.Context, target Target, spec v1alpha1.Probe) error {
 	switch {
 	case spec.HTTPGet != nil:
 		return CheckHTTP(ctx, target.Address, *spec.HTTPGet)
 	case spec.TCPSocket != nil:
 		return checkTCP(ctx, target.Address, *spec.TCPSocket)
+	case spec.Exec != nil:
+		return c.programs.check(ctx, target.Container, *spec.Exec)
+	case spec.GRPC != nil:
+		return checkGRPC(ctx, target.Address, *spec.GRPC)
 	default:
 		return errors.New("the probe names nothing to check")
 	}
 }
 
 func checkTCP(ctx context.Context, address string, action v1alpha1.TCPSocketAction) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", join(address, action.Port))
+	conn, err := dialer.DialContext(ctx, "tcp", join(address, action.Port))
 	if err != nil {
 		return plain(err)
 	}

@@ -79,7 +79,7 @@ func TestChecks(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 			defer cancel()
-			err := check(ctx, target, c.spec)
+			err := checks{}.check(ctx, target, c.spec)
 			if c.want == "" {
 				require.NoError(t, err)
 				return
@@ -104,7 +104,7 @@ func TestEachCheckIsAConnectionOfItsOwn(t *testing.T) {
 			kept.Add(1)
 		}
 	})
-	require.NoError(t, check(context.Background(), target, httpGet("/", port)))
+	require.NoError(t, checks{}.check(context.Background(), target, httpGet("/", port)))
 	require.Zero(t, kept.Load())
 }
 

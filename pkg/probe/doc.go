@@ -20,7 +20,9 @@
 // Failure. A check that hangs takes a slot of the quick for a moment, and then
 // one of the slow until its timeout; from then on its probe waits for a slot of
 // the slow. So those that hang are late, the more the more they are, and the
-// others are not. No check is skipped for lack of a slot.
+// others are not. No check is skipped for lack of a slot. Programs have slots of
+// their own, and one that outlives its timeout is not begun again until it ended.
+// A check that could not be made, as the engine was not there, counts for nothing.
 //
 // Stops. Nothing is probed while a stop is in hand: before it begins, preStop
 // included, the checks under way are broken off. A program that a probe runs

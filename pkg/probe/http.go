@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 
@@ -25,10 +24,7 @@ const (
 // client follows redirects that stay on the game's address: an answer that
 // leads elsewhere is an answer.
 var client = &http.Client{
-	Transport: &oneShot{
-		dialer: net.Dialer{KeepAlive: -1}, // no connection is kept
-		tls:    &tls.Config{InsecureSkipVerify: true},
-	},
+	Transport: &oneShot{tls: &tls.Config{InsecureSkipVerify: true}},
 	CheckRedirect: func(next *http.Request, before []*http.Request) error {
 		switch {
 		case next.URL.Hostname() != before[0].URL.Hostname():

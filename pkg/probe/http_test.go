@@ -143,7 +143,7 @@ func TestAnswersAsGamesGiveThem(t *testing.T) {
 		{"a head that breaks off", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", "the answer breaks off"},
 		{"nothing", "", "the answer breaks off"},
 		{"a head start without end", strings.Repeat("HTTP/1.1 103 Early Hints Now\r\n\r\n", answerLimit), "the answer breaks off"},
-		{"a head without end", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", answerLimit), "the answer breaks off"},
+		{"a head too long", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", answerLimit) + "\r\n", "the answer breaks off"},
 		{"a line without end", "HTTP/1.1 200 " + strings.Repeat("x", 4*answerLimit), "the answer breaks off"},
 		{"no HTTP", "welcome to chess\r\n\r\n", `malformed HTTP status code "to"`},
 		{"no HTTP, at length", strings.Repeat("x", 1000) + "\r\n\r\n", `malformed HTTP response "` + strings.Repeat("x", maxMessage-25) + "…"},

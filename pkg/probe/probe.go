@@ -2,6 +2,7 @@ package probe
 
 import (
 	"container/heap"
+	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -93,6 +94,9 @@ func newQuestion(kind string, spec v1alpha1.Probe) question {
 	}
 }
 
+// runsProgram says that the engine is asked to run a program in the container.
+func (q question) runsProgram() bool { return q.check != nil && q.check.Exec != nil }
+
 func newProgressQuestion(spec v1alpha1.ProgressProbe) question {
 	rhythm(&spec.PeriodSeconds, &spec.TimeoutSeconds)
 	spec.HTTPGet = defaulted(spec.HTTPGet)
@@ -164,6 +168,9 @@ func (pr *probe) restore(recorded []v1alpha1.ProbeStatus) {
 
 // take brings an answer into the verdict, and says whether that changed.
 func (pr *probe) take(a answer, now time.Time) bool {
+	if errors.Is(a.err, ErrNotMade) {
+		return false
+	}
 	verdict, message := pr.judge.weigh(pr.verdict, a, now)
 	if verdict == pr.verdict {
 		return false
@@ -198,7 +205,7 @@ func (pr *probe) retireLocked() {
 	if pr.index >= 0 {
 		heap.Remove(&pr.lane.queue, pr.index)
 	}
-	if pr.flight != nil && (pr.check == nil || pr.check.Exec == nil) {
+	if pr.flight != nil && !pr.runsProgram() {
 		pr.flight.cancel()
 	}
 }

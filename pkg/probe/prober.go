@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -19,6 +20,8 @@ type Target struct {
 	Game types.NamespacedName
 	// Instance is one run of its container; another one starts afresh.
 	Instance string
+	// Container is the id of that container.
+	Container string
 	// Address is the game's host or IP, without a port. It may change.
 	Address   string
 	StartedAt time.Time
@@ -32,6 +35,9 @@ type Options struct {
 	// Workers is how many checks are in their first moment at most; 64. Checks
 	// that take longer have slots of their own, sixteen times as many.
 	Workers int
+	// Exec runs the programs of exec probes, of which there are eight at most within
+	// their timeouts. Without it their checks are not made.
+	Exec Exec
 	// Check makes one check, and Measure asks for the number that a progress
 	// probe watches; both for real by default.
 	Check   Check
@@ -43,19 +49,20 @@ type Options struct {
 
 // Prober probes games. Its methods may be called from anywhere.
 type Prober struct {
-	options Options
+	options  Options
+	programs *programs
 	// spread picks the part of a period by which games come apart.
 	spread func(period time.Duration) time.Duration
 	// moment is how long a check counts as one that is answered at once.
 	moment time.Duration
 
-	mu          sync.Mutex
-	games       map[types.NamespacedName]*game
-	brisk, slow lane
-	flights     map[*flight]struct{}
-	running     sync.WaitGroup
-	wakeAt      time.Time     // when the scheduler looks again by itself
-	woken       chan struct{} // it is to look before that
+	mu                 sync.Mutex
+	games              map[types.NamespacedName]*game
+	brisk, slow, execs lane
+	flights            map[*flight]struct{}
+	running            sync.WaitGroup
+	wakeAt             time.Time     // when the scheduler looks again by itself
+	woken              chan struct{} // it is to look before that
 }
 
 // New returns a prober that checks nothing until Run.
@@ -66,8 +73,14 @@ func New(options Options) *Prober {
 	if options.Workers == 0 {
 		options.Workers = 64
 	}
+	if options.Exec == nil {
+		options.Exec = func(context.Context, string, []string) (int32, string, error) {
+			return 0, "", errors.New("no programs are run here")
+		}
+	}
+	programs := newPrograms(options.Exec)
 	if options.Check == nil {
-		options.Check = check
+		options.Check = checks{programs}.check
 	}
 	if options.Measure == nil {
 		options.Measure = measure
@@ -76,10 +89,10 @@ func New(options Options) *Prober {
 		options.OnChange = func(types.NamespacedName) {}
 	}
 	return &Prober{
-		options: options, spread: rand.N[time.Duration], moment: moment,
+		options: options, programs: programs, spread: rand.N[time.Duration], moment: moment,
 		games: map[types.NamespacedName]*game{}, flights: map[*flight]struct{}{},
 		brisk: lane{limit: options.Workers}, slow: lane{limit: slowShare * options.Workers},
-		woken: make(chan struct{}, 1),
+		execs: lane{limit: execSlots}, woken: make(chan struct{}, 1),
 	}
 }
 

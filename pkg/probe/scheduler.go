@@ -24,6 +24,9 @@ const (
 	// moment elsewhere: one that was never slow before does not wait for those that
 	// were, and nobody for it.
 	slowShare = 16
+	// execSlots is how many programs are run at once: each costs the engine more
+	// than a connection, and so they are never among the quick.
+	execSlots = 8
 	newlySlow = 4
 )
 
@@ -49,6 +52,7 @@ type flight struct {
 func (p *Prober) Run(ctx context.Context) error {
 	timer := p.options.Clock.NewTimer(idle)
 	defer timer.Stop()
+	defer p.programs.abandon()
 	defer p.running.Wait()
 	for {
 		timer.Reset(p.launch(ctx))
@@ -66,7 +70,7 @@ func (p *Prober) launch(ctx context.Context) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, wait := p.options.Clock.Now(), idle
-	for _, l := range []*lane{&p.brisk, &p.slow} {
+	for _, l := range []*lane{&p.brisk, &p.slow, &p.execs} {
 		for l.busy < l.limit && len(l.queue) > 0 {
 			if early := l.queue[0].due.Sub(now); early > 0 {
 				wait = min(wait, early)
@@ -101,7 +105,7 @@ func (p *Prober) launchLocked(ctx context.Context, l *lane) {
 func (p *Prober) ask(ctx context.Context, target Target, q question) answer {
 	var a answer
 	switch {
-	case target.Address == "" && (q.check == nil || q.check.Exec == nil):
+	case target.Address == "" && !q.runsProgram():
 		a.err = errors.New("the game has no address")
 	case q.progress != nil:
 		a.number, a.err = p.options.Measure(ctx, target, *q.progress)
@@ -145,10 +149,7 @@ func (p *Prober) land(f *flight, a answer, broken bool) {
 	delete(p.flights, f)
 	close(f.over)
 	p.vacateLocked(f)
-	pr.flight, pr.lane = nil, &p.brisk
-	if f.late {
-		pr.lane = &p.slow
-	}
+	pr.flight, pr.lane = nil, p.laneOf(pr, f.late)
 	if broken || pr.retired {
 		p.mu.Unlock()
 		return
@@ -215,11 +216,23 @@ func (p *Prober) scheduleLocked(g *game, now time.Time) {
 // waits for a later one.
 func (p *Prober) pushLocked(pr *probe) {
 	if pr.lane == nil {
-		pr.lane = &p.brisk
+		pr.lane = p.laneOf(pr, false)
 	}
 	heap.Push(&pr.lane.queue, pr)
 	if pr.due.Before(p.wakeAt) && pr.lane.busy < pr.lane.limit {
 		p.wakeLocked()
+	}
+}
+
+// laneOf is where a probe waits that was late the last time, or was not.
+func (p *Prober) laneOf(pr *probe, late bool) *lane {
+	switch {
+	case pr.runsProgram():
+		return &p.execs
+	case late:
+		return &p.slow
+	default:
+		return &p.brisk
 	}
 }
 

@@ -21,10 +21,7 @@ const answerLimit = 128 << 10
 // kept, and takes two goroutines and thrice the memory for each. The manager's own
 // proxy is none of the game's business, and neither is a certificate: it is the
 // game that is asked for, and not who it is.
-type oneShot struct {
-	dialer net.Dialer
-	tls    *tls.Config
-}
+type oneShot struct{ tls *tls.Config }
 
 // buffers are what a request is made in, and an answer is read through.
 type buffers struct {
@@ -37,7 +34,7 @@ var spare = sync.Pool{New: func() any { return &buffers{answer: bufio.NewReader(
 // RoundTrip is that of an http.RoundTripper. The answer's body must be closed.
 func (o *oneShot) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx := request.Context()
-	conn, err := o.dialer.DialContext(ctx, "tcp", request.URL.Host)
+	conn, err := dialer.DialContext(ctx, "tcp", request.URL.Host)
 	if err != nil {
 		return nil, err
 	}

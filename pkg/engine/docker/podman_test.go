@@ -38,14 +38,16 @@ var podmanDiffers = map[string]string{
 	"host ports are picked and fixed":       "a start that failed for its port leaves no error",
 	"limits change in place":                "there is no such call",
 	"the network is made once":              "a container's network must be there when it is created",
+	"the image's own check is told":         "systemd's timers run it, and not where there is no systemd",
 	"events are replayed":                   "a stop tells of no kill",
 	"events tell a life":                    "no update; remove for destroy",
 }
 
 // What the suite is told when it runs against Podman, in a process of its own.
 const (
-	podmanImage = "PODMAN_TEST_IMAGE"
-	podmanLogin = "PODMAN_TEST_LOGIN"
+	podmanImage   = "PODMAN_TEST_IMAGE"
+	podmanChecked = "PODMAN_TEST_CHECKED"
+	podmanLogin   = "PODMAN_TEST_LOGIN"
 )
 
 // TestPodman holds the suite's failures against the table, both ways. A failure
@@ -54,11 +56,13 @@ const (
 func TestPodman(t *testing.T) {
 	registry := registrytest.Start(t)
 	published := registry.Push(buildGame(t), "galaxy/game:1.0.0")
+	withCheck := registry.Push(buildGame(t, checked), "galaxy/checked-game:1.0.0")
 	login := filepath.Join(t.TempDir(), "config.json")
 	registry.Login(login, registrytest.Password)
 
 	suite := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestPodmanConformance$", "-test.v")
-	suite.Env = append(os.Environ(), "DOCKER_HOST="+startPodman(t, registry.Host), podmanImage+"="+published, podmanLogin+"="+login)
+	suite.Env = append(os.Environ(), "DOCKER_HOST="+startPodman(t, registry.Host),
+		podmanImage+"="+published, podmanChecked+"="+withCheck, podmanLogin+"="+login)
 	output, err := suite.CombinedOutput()
 	parts := regexp.MustCompile(`(?m)^    --- (PASS|FAIL): TestPodmanConformance/([^/\s]+) `).FindAllStringSubmatch(string(output), -1)
 	require.NotEmpty(t, parts, "%v: %s", err, output)
@@ -82,7 +86,12 @@ func TestPodmanConformance(t *testing.T) {
 	if published == "" {
 		t.Skip("TestPodman runs it")
 	}
-	game, withCheck := buildGame(t), buildGame(t, checked)
+	game, withCheck := buildGame(t), os.Getenv(podmanChecked)
+	t.Run("pull", func(t *testing.T) { // an import of Podman's takes no HEALTHCHECK
+		c := newClient(t)
+		c.registryConfig = os.Getenv(podmanLogin)
+		require.NoError(t, c.PullImage(t.Context(), withCheck, nil))
+	})
 	enginetest.Conformance(t, func(t *testing.T) enginetest.Fixture {
 		f := newFixture(t, game)
 		f.Checked, f.Published = withCheck, published

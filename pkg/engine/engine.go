@@ -43,8 +43,12 @@ type Reader interface {
 // stop or remove what is gone succeeds, to start what runs succeeds.
 type Engine interface {
 	Reader
-	// EnsureNetwork makes the installation's network if it is missing.
+	// EnsureNetwork makes the installation's network if it is missing, and joins it.
 	EnsureNetwork(ctx context.Context, name, installation string) error
+	// JoinNetwork connects the container that this very process runs in, if it is
+	// one of the engine's, to the installation's network, if that is there: from
+	// outside of it the games are not reached. For any other process it is nothing.
+	JoinNetwork(ctx context.Context, name string) error
 	// PullImage fetches an image from its registry, with the credentials that the
 	// engine's adapter has for it by then. A failure inside the progress stream is
 	// a failure. progress, if it is not nil, is called at every sign of life, one

@@ -37,9 +37,12 @@ type Client struct {
 	sdk *client.Client
 	// booted is when the engine's host started; zero if that is not ours.
 	booted time.Time
+	// self is the container that we run in; empty outside of one. It need not be
+	// one of this engine's.
+	self string
 	// registryConfig is Options.RegistryConfig.
 	registryConfig string
-	// networks is held by the one call that makes a network.
+	// networks is held by the one call that makes a network, or joins it.
 	networks *semaphore.Weighted
 }
 
@@ -56,7 +59,8 @@ func New(options Options) (*Client, error) {
 		return nil, fmt.Errorf("preparing the Docker client: %w", err)
 	}
 	return &Client{
-		sdk: sdk, booted: bootedAt(sdk.DaemonHost()), registryConfig: options.RegistryConfig, networks: semaphore.NewWeighted(1),
+		sdk: sdk, booted: bootedAt(sdk.DaemonHost()), self: self(), registryConfig: options.RegistryConfig,
+		networks: semaphore.NewWeighted(1),
 	}, nil
 }
 

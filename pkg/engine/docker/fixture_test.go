@@ -74,12 +74,18 @@ func sweep(t *testing.T, c *Client, installation string) {
 	}
 }
 
-// buildGame makes the test game's image from nothing: no registry, no base. No
-// two have a layer in common. Changes are lines of a Dockerfile.
+// buildGame makes the test game's image.
 func buildGame(t *testing.T, changes ...string) (ref string) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "game")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../enginetest/testdata/game")
+	return buildImage(t, "../enginetest/testdata/game", append(changes, "USER "+enginetest.GameUser)...)
+}
+
+// buildImage makes a program's image from nothing: no registry, no base. No two
+// have a layer in common. Changes are lines of a Dockerfile.
+func buildImage(t *testing.T, source string, changes ...string) (ref string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "program")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", output)
@@ -95,7 +101,7 @@ func buildGame(t *testing.T, changes ...string) (ref string) {
 
 	c, ref := newClient(t), "galaxy-enginetest-"+unique()+":1.0.0"
 	progress, err := c.sdk.ImageImport(t.Context(), image.ImportSource{Source: &root, SourceName: "-"}, ref, image.ImportOptions{
-		Changes: append(changes, `ENTRYPOINT ["`+enginetest.GamePath+`"]`, "USER "+enginetest.GameUser),
+		Changes: append(changes, `ENTRYPOINT ["`+enginetest.GamePath+`"]`),
 	})
 	require.NoError(t, err)
 	defer progress.Close()

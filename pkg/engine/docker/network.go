@@ -13,8 +13,8 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// EnsureNetwork makes the installation's bridge network if it is missing. One
-// that is there is taken as it is: a person may have given it a subnet of its
+// EnsureNetwork makes the installation's bridge network if it is missing, and
+// connects the container that we run in. One that is there is taken as it is: a person may have given it a subnet of its
 // choice.
 //
 // An engine before API 1.44 makes a second network of the same name for a
@@ -48,6 +48,12 @@ func (c *Client) EnsureNetwork(ctx context.Context, name, installation string) e
 		if failure := classify(op, err); failure != nil && failure.Kind != engine.NotFound {
 			return failure
 		}
+	}
+	if len(found) == 0 {
+		return nil // it is gone again: a start will tell
+	}
+	if failure := classify("join network "+name, c.join(ctx, found[0])); failure != nil {
+		return failure
 	}
 	return nil
 }

@@ -65,6 +65,7 @@ func testNetwork(t *testing.T, f Fixture) {
 	requireKind(t, engine.NotFound, f.Engine.Start(within(t, patience), ids[0]))
 
 	callers, ctx := errgroup.Group{}, within(t, patience)
+	require.NoError(t, f.Engine.JoinNetwork(ctx, f.network()), "what is not there is not joined")
 	for _, id := range ids {
 		callers.Go(func() error {
 			if err := f.Engine.EnsureNetwork(ctx, f.network(), f.Installation); err != nil {
@@ -75,6 +76,7 @@ func testNetwork(t *testing.T, f Fixture) {
 	}
 	require.NoError(t, callers.Wait())
 	require.NoError(t, f.Engine.EnsureNetwork(ctx, f.network(), f.Installation))
+	require.NoError(t, f.Engine.JoinNetwork(ctx, f.network()))
 	for _, id := range ids {
 		require.Equal(t, engine.StateRunning, f.inspect(t, id).State)
 	}

@@ -170,6 +170,11 @@ func (s *Sim) EnsureNetwork(ctx context.Context, name, _ string) error {
 	})
 }
 
+// JoinNetwork has nobody to connect: this process is in no simulated container.
+func (s *Sim) JoinNetwork(ctx context.Context, name string) error {
+	return s.call(ctx, "JoinNetwork", name, func() *engine.Error { return nil })
+}
+
 // imageSize is what a pull of an image moves, in bytes.
 const imageSize = 1 << 20
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -217,31 +216,4 @@ func (r *GameRuntimeReconciler) look(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inspectTimeout)
 	defer cancel()
 	_ = r.mirror.Refresh(ctx, id) // the event stream or the next list will tell
-}
-
-// network remembers that the installation's network is there, until a failure
-// puts that in doubt.
-type network struct {
-	mu    sync.Mutex
-	there bool
-}
-
-// ensure lets one of many games that start together make it.
-func (n *network) ensure(ctx context.Context, e engine.Engine, settings plan.Settings) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.there {
-		return nil
-	}
-	if err := e.EnsureNetwork(ctx, settings.Network, settings.Installation); err != nil {
-		return err
-	}
-	n.there = true
-	return nil
-}
-
-func (n *network) doubt() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.there = false
 }

@@ -62,12 +62,14 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 		records: mgr.GetClient(), clock: clock.RealClock{}, log: log.WithName("brake"),
 		share: options.MassVanishShare, min: options.MassVanishMin, spacing: brakeSpacing, pace: brakePace, wake: feeds.sweep, changed: reporter.wake,
 	})
+	visitor := newVisitor(options.Engine, options.Settings.Network, log.WithName("network"))
 	picture := mirror.New(mirror.Options{
 		Reader: options.Engine, Installation: options.Settings.Installation, Log: log.WithName("mirror"),
 		Resync: options.Resync, OnChange: feeds.gameChanged,
 		OnFleet: func(fleet engine.Fleet) {
 			brake.engineChanged(fleet)
 			feeds.engineChanged(fleet)
+			visitor.engineChanged(fleet)
 			reporter.wake()
 		},
 	})
@@ -90,6 +92,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 		"prober":   manager.RunnableFunc(prober.Run),
 		"workshop": reconciler.work,
 		"brake":    brake,
+		"network":  visitor,
 		"journal":  journalist{options.Journal, brake, feeds.gameChanged},
 	} {
 		if err := mgr.Add(runnable); err != nil {

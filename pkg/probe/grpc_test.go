@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,12 +21,12 @@ import (
 // referee is a health service that answers as the service's name says.
 type referee struct {
 	healthpb.HealthServer
-	agent string
+	agent atomic.Value
 }
 
 func (r *referee) Check(ctx context.Context, asked *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	meta, _ := metadata.FromIncomingContext(ctx)
-	r.agent = meta.Get("user-agent")[0]
+	r.agent.Store(meta.Get("user-agent")[0])
 	switch asked.Service {
 	case "hangs":
 		<-ctx.Done()
@@ -90,7 +91,7 @@ func TestCheckingOverGRPC(t *testing.T) {
 			err := checks{}.check(ctx, target, spec)
 			if c.want == "" {
 				require.NoError(t, err)
-				require.Contains(t, answering.agent, userAgent)
+				require.Contains(t, answering.agent.Load(), userAgent)
 				return
 			}
 			require.EqualError(t, err, c.want)

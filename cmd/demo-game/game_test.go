@@ -98,6 +98,12 @@ func TestFlappingIsCountedByProbe(t *testing.T) {
 		require.Equal(t, want, code(t, web.URL+"/healthz"))
 		require.Equal(t, want, code(t, web.URL+"/readyz"))
 	}
+	answer, err := http.Get(web.URL + "/api/v1/status")
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	var told struct{ Answered map[string]int }
+	require.NoError(t, json.NewDecoder(answer.Body).Decode(&told))
+	require.Equal(t, map[string]int{"health": 7, "ready": 7}, told.Answered)
 	post(t, web.URL+"/misbehave/recover")
 	require.Equal(t, 200, code(t, web.URL+"/readyz"))
 }

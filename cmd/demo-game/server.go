@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"strconv"
@@ -19,18 +20,18 @@ type server struct {
 	failHealth bool
 	failReady  bool
 	flapping   int            // how many answers in a row are alike; 0 while it does not flap
-	asked      map[string]int // answers of each probe since it flaps
+	answered   map[string]int // answers of each probe, by its name
 	delay      time.Duration
 	hung       chan struct{} // closed when the game recovers; nil while it does not hang
 	leaked     [][]byte
 }
 
-func newServer(g *game) *server { return &server{game: g, exit: os.Exit} }
+func newServer(g *game) *server { return &server{game: g, exit: os.Exit, answered: map[string]int{}} }
 
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /healthz", s.slowly(s.probe(func() bool { return !s.failHealth && s.flap("health") })))
-	mux.Handle("GET /readyz", s.slowly(s.probe(func() bool { return !s.failReady && !s.failHealth && s.flap("ready") })))
+	mux.Handle("GET /healthz", s.slowly(s.probe("health", func() bool { return !s.failHealth })))
+	mux.Handle("GET /readyz", s.slowly(s.probe("ready", func() bool { return !s.failReady && !s.failHealth })))
 	mux.Handle("GET /api/v1/status", s.slowly(s.status))
 	mux.Handle("POST /api/v1/turn", s.slowly(s.turn))
 	mux.Handle("GET /prestop", s.slowly(s.prepare))
@@ -66,11 +67,15 @@ func (s *server) prepare(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *server) probe(ok func() bool) http.HandlerFunc {
+// probe answers as the game is. While it flaps, that is a matter of the answers and
+// not of time, so that no rhythm of the checks hides it.
+func (s *server) probe(name string, ok func() bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !ok() {
+		flips := s.flapping > 0 && s.answered[name]/s.flapping%2 == 0
+		s.answered[name]++
+		if !ok() || flips {
 			http.Error(w, "not ok", http.StatusInternalServerError)
 			return
 		}
@@ -78,17 +83,16 @@ func (s *server) probe(ok func() bool) http.HandlerFunc {
 	}
 }
 
-// flap says how a probe answers now, while the game flaps. It is a matter of the
-// answers and not of time, so that no rhythm of the checks hides it.
-func (s *server) flap(probe string) bool {
-	if s.flapping == 0 {
-		return true
-	}
-	defer func() { s.asked[probe]++ }()
-	return s.asked[probe]/s.flapping%2 == 1
+func (s *server) status(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	answered := maps.Clone(s.answered)
+	s.mu.Unlock()
+	answer(w, struct {
+		status
+		// Answered counts the answers to each probe.
+		Answered map[string]int `json:"answered"`
+	}{s.game.status(), answered})
 }
-
-func (s *server) status(w http.ResponseWriter, _ *http.Request) { answer(w, s.game.status()) }
 
 func (s *server) turn(w http.ResponseWriter, _ *http.Request) {
 	now, err := s.game.advance()
@@ -137,7 +141,8 @@ func (s *server) misbehave(w http.ResponseWriter, r *http.Request) {
 	case "fail-ready":
 		s.failReady = true
 	case "flap":
-		s.flapping, s.asked = max(1, number("times", 1)), map[string]int{}
+		s.flapping = max(1, number("times", 1))
+		clear(s.answered)
 	case "freeze":
 		s.game.freeze(true)
 	case "slow":

@@ -42,8 +42,10 @@ type lane struct {
 // flight is a check under way.
 type flight struct {
 	probe  *probe
+	target Target
 	slot   *lane // that it takes a slot of
 	late   bool  // it takes longer than a moment
+	ctx    context.Context
 	cancel context.CancelFunc
 	over   chan struct{} // closed at its end
 }
@@ -76,7 +78,8 @@ func (p *Prober) launch(ctx context.Context) time.Duration {
 				wait = min(wait, early)
 				break
 			}
-			p.launchLocked(ctx, l)
+			f := p.boardLocked(ctx, l)
+			p.running.Go(func() { p.fly(ctx, f) })
 		}
 	}
 	wait = max(wait, slack)
@@ -84,21 +87,23 @@ func (p *Prober) launch(ctx context.Context) time.Duration {
 	return wait
 }
 
-// launchLocked begins the check that is first in a lane.
-func (p *Prober) launchLocked(ctx context.Context, l *lane) {
+// boardLocked takes the probe that is first in a lane, and a slot for its check.
+func (p *Prober) boardLocked(ctx context.Context, l *lane) *flight {
 	pr := heap.Pop(&l.queue).(*probe)
-	checkCtx, cancel := context.WithTimeout(ctx, pr.timeout)
-	f := &flight{probe: pr, slot: l, cancel: cancel, over: make(chan struct{})}
+	f := &flight{probe: pr, target: pr.game.target, slot: l, over: make(chan struct{})}
+	f.ctx, f.cancel = context.WithTimeout(ctx, pr.timeout)
 	pr.flight, p.flights[f] = f, struct{}{}
 	l.busy++
-	target := pr.game.target
-	p.running.Go(func() {
-		defer cancel()
-		timer := time.AfterFunc(p.moment, func() { p.overstay(f) })
-		a := p.ask(checkCtx, target, pr.question)
-		timer.Stop()
-		p.land(f, a, ctx.Err() != nil)
-	})
+	return f
+}
+
+// fly makes a check.
+func (p *Prober) fly(ctx context.Context, f *flight) {
+	defer f.cancel()
+	timer := time.AfterFunc(p.moment, func() { p.overstay(f) })
+	a := p.ask(f.ctx, f.target, f.probe.question)
+	timer.Stop()
+	p.land(f, a, ctx.Err() != nil)
 }
 
 // ask makes one check.

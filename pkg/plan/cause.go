@@ -13,12 +13,15 @@ import (
 // shows it now, or as it was recorded.
 func lastTermination(in Input) *v1alpha1.Termination {
 	last := in.Record.Status.LastTermination.DeepCopy()
+	if last != nil && retryAsked(in) {
+		last.ByProbeInARow = 0
+	}
 	if failed := startFailure(in, last); failed != nil {
 		return failed
 	}
 	if end := newEnd(in); end != nil {
 		end.ObservedGeneration = in.Record.Generation
-		end.InARow = inARow(in, last, end)
+		end.InARow, end.ByProbeInARow = inARow(in, last, end), byProbeInARow(in, last, end)
 		return end
 	}
 	if c, _ := choose(in); last != nil && last.RestartedAt == nil && startedAfter(c, last.FinishedAt) {
@@ -122,9 +125,7 @@ func inARow(in Input, last, end *v1alpha1.Termination) int32 {
 	if end.Reason == v1alpha1.TerminationStoppedByUs {
 		return 0
 	}
-	resetAfter := in.Record.Spec.Backoff.ResetAfter.Duration
-	ranLong := resetAfter > 0 && end.StartedAt != nil && end.FinishedAt.Sub(end.StartedAt.Time) >= resetAfter
-	if last == nil || ranLong || last.ObservedGeneration != in.Record.Generation {
+	if startsOver(in, last, end) {
 		return 1
 	}
 	switch end.Reason {
@@ -133,6 +134,28 @@ func inARow(in Input, last, end *v1alpha1.Termination) int32 {
 	default:
 		return last.InARow + 1
 	}
+}
+
+// startsOver says that an end is not in a row with the last one.
+func startsOver(in Input, last, end *v1alpha1.Termination) bool {
+	resetAfter := in.Record.Spec.Backoff.ResetAfter.Duration
+	ranLong := resetAfter > 0 && end.StartedAt != nil && end.FinishedAt.Sub(end.StartedAt.Time) >= resetAfter
+	return last == nil || ranLong || last.ObservedGeneration != in.Record.Generation
+}
+
+// byProbeInARow counts those of them that probes made us end.
+func byProbeInARow(in Input, last, end *v1alpha1.Termination) int32 {
+	if end.Reason == v1alpha1.TerminationStoppedByUs {
+		return 0
+	}
+	var count int32
+	if !startsOver(in, last, end) {
+		count = last.ByProbeInARow
+	}
+	if end.Reason == v1alpha1.TerminationProbeFailed {
+		count++
+	}
+	return count
 }
 
 // older says that an end is history: a container that was kept ended before the

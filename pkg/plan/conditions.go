@@ -86,7 +86,8 @@ func (p Plan) runsOn(in Input) bool {
 	}
 	if wait, waits := p.Next().(Wait); waits {
 		switch wait.Reason {
-		case v1alpha1.ReasonPaused, v1alpha1.ReasonObserved, v1alpha1.ReasonRolledBack:
+		case v1alpha1.ReasonPaused, v1alpha1.ReasonObserved, v1alpha1.ReasonRolledBack,
+			v1alpha1.ReasonUnhealthy, v1alpha1.ReasonProbeRestartLimit:
 			return true
 		}
 	}
@@ -112,15 +113,17 @@ func healthy(in Input) verdict {
 		return verdict{metav1.ConditionUnknown, v1alpha1.ReasonNotRunning, "nothing runs to be probed"}
 	}
 	if len(in.Health) == 0 {
-		return verdict{metav1.ConditionUnknown, v1alpha1.ReasonNoProbes, "the record declares no probes"}
+		return verdict{metav1.ConditionUnknown, v1alpha1.ReasonNoProbes, "the record declares no probes, and the image none"}
 	}
 	all := verdict{metav1.ConditionTrue, v1alpha1.ReasonProbesSucceeded, "all probes succeed"}
-	for _, probe := range in.Health {
-		switch probe.Verdict {
-		case v1alpha1.VerdictFailing:
-			return verdict{metav1.ConditionFalse, v1alpha1.ReasonProbeFailed, fails(probe)}
-		case v1alpha1.VerdictUnknown:
-			all = verdict{metav1.ConditionUnknown, v1alpha1.ReasonProbing, "the " + probe.Probe + " probe has not succeeded yet"}
+	for _, v := range in.Health {
+		switch {
+		case v.Verdict == v1alpha1.VerdictFailing && v.Probe != v1alpha1.ProbeInspect:
+			return verdict{metav1.ConditionFalse, v1alpha1.ReasonProbeFailed, fails(v)}
+		case v.Verdict == v1alpha1.VerdictFailing:
+			all = verdict{metav1.ConditionFalse, v1alpha1.ReasonHealthcheckFailed, fails(v)}
+		case v.Verdict == v1alpha1.VerdictUnknown && all.status == metav1.ConditionTrue:
+			all = verdict{metav1.ConditionUnknown, v1alpha1.ReasonProbing, awaits(v)}
 		}
 	}
 	return all

@@ -110,7 +110,7 @@ func startFailure(in Input, last *v1alpha1.Termination) *v1alpha1.Termination {
 	}
 	failed.Settled = last.Settled
 	if last.RestartedAt == nil {
-		failed.InARow = last.InARow
+		failed.InARow, failed.ByProbeInARow = last.InARow, last.ByProbeInARow
 	}
 	return failed
 }

@@ -34,6 +34,7 @@ func (p Plan) Next() Action {
 
 // For decides.
 func For(in Input) Plan {
+	in.Health = verdicts(in)
 	if wait := engineAway(in); wait != nil {
 		return Plan{Actions: []Action{*wait}}
 	}
@@ -261,25 +262,28 @@ func keep(in Input, c *engine.Container) []Action {
 	if c.State == engine.StatePaused {
 		return []Action{stop(in, c, v1alpha1.TerminationStoppedByUs, whyPaused), StartContainer{ID: c.ID}}
 	}
-	if probe := failingProbe(in.Health); probe != nil {
-		why := "the " + probe.Probe + " probe failed: " + probe.Message
-		return []Action{stop(in, c, v1alpha1.TerminationProbeFailed, why), StartContainer{ID: c.ID}}
+	probe := failingProbe(in.Health)
+	if probe == nil {
+		return mend(in, c)
 	}
+	again := []Action{stop(in, c, v1alpha1.TerminationProbeFailed, failed(*probe)), StartContainer{ID: c.ID}}
+	wait := patience(in, c, probe)
+	if wait == nil {
+		return again
+	}
+	if steps := mend(in, c); steps != nil {
+		return steps
+	}
+	return append([]Action{*wait}, again...)
+}
+
+// mend brings a running container in line without ending its run.
+func mend(in Input, c *engine.Container) []Action {
 	if want := resources(in.Record); c.Inspected && (c.Resources != want || c.SelfRestarts) {
 		return []Action{UpdateResources{ID: c.ID, Resources: want}}
 	}
 	if name := containerName(in); c.Name != name {
 		return []Action{RenameContainer{ID: c.ID, Name: name}}
-	}
-	return nil
-}
-
-// failingProbe is a probe whose failure makes a restart part of the plan.
-func failingProbe(health []v1alpha1.ProbeStatus) *v1alpha1.ProbeStatus {
-	for i := range health {
-		if health[i].Probe != v1alpha1.ProbeReadiness && health[i].Verdict == v1alpha1.VerdictFailing {
-			return &health[i]
-		}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 // Status is the whole status of a record: what was observed, what is planned
 // and what it waits for.
 func Status(in Input, p Plan) v1alpha1.GameRuntimeStatus {
+	in.Health = verdicts(in)
 	status := *in.Record.Status.DeepCopy()
 	if in.View.Seen && in.Brake == nil {
 		recorded := status.LastTermination
@@ -22,7 +23,7 @@ func Status(in Input, p Plan) v1alpha1.GameRuntimeStatus {
 		status.Restarts += restarted(recorded, status.LastTermination)
 		status.Container = containerStatus(in)
 	}
-	status.Health = health(in)
+	status.Health = in.Health
 	status.Drift = drift(in, p)
 	status.Rollback = rollback(in)
 	status.LastOperation = lastOperation(in)
@@ -32,18 +33,6 @@ func Status(in Input, p Plan) v1alpha1.GameRuntimeStatus {
 	status.Conditions = conditions(in, p)
 	status.ObservedGeneration = in.Record.Generation
 	return status
-}
-
-// health drops what a record cannot hold, so that what is read back is equal.
-func health(in Input) []v1alpha1.ProbeStatus {
-	var all []v1alpha1.ProbeStatus
-	for _, probe := range in.Health {
-		if probe.Since != nil {
-			probe.Since = microTime(probe.Since.Time)
-		}
-		all = append(all, probe)
-	}
-	return all
 }
 
 // restarted counts one start after an end that nobody asked for, once.
@@ -155,26 +144,6 @@ func awaitedProbe(in Input) *v1alpha1.Pending {
 		return nil
 	}
 	return &v1alpha1.Pending{Reason: reason, Message: message}
-}
-
-// probing says which probe keeps a running game from being ready; "" if none does.
-func probing(in Input) (reason, message string) {
-	for _, probe := range in.Health {
-		if probe.Probe == v1alpha1.ProbeLiveness {
-			continue
-		}
-		switch probe.Verdict {
-		case v1alpha1.VerdictUnknown:
-			return v1alpha1.ReasonProbing, "the " + probe.Probe + " probe has not succeeded yet"
-		case v1alpha1.VerdictFailing:
-			return v1alpha1.ReasonProbeFailed, fails(probe)
-		}
-	}
-	return "", ""
-}
-
-func fails(probe v1alpha1.ProbeStatus) string {
-	return "the " + probe.Probe + " probe fails: " + probe.Message
 }
 
 // phase sums the rest up in one word for people.

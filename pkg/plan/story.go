@@ -28,6 +28,7 @@ func Story(before, after v1alpha1.GameRuntimeStatus) []Note {
 	tellEnd(before, after, tell)
 	tellContainer(before.Container, after.Container, tell)
 	tellDrift(before, after, tell)
+	tellHealth(before.Health, after.Health, tell)
 	tellPending(before, after, tell)
 	tellReady(before, after, tell)
 	return story
@@ -125,7 +126,7 @@ func tellPending(before, after v1alpha1.GameRuntimeStatus, tell teller) {
 	case v1alpha1.ReasonPulling, v1alpha1.ReasonStopping, v1alpha1.ReasonUpdating, v1alpha1.ReasonRemovingState,
 		v1alpha1.ReasonPaused, v1alpha1.ReasonObserved:
 		tell(corev1.EventTypeNormal, now.Reason, "%s", now.Message)
-	case v1alpha1.ReasonRolledBack:
+	case v1alpha1.ReasonRolledBack, v1alpha1.ReasonProbeRestartLimit:
 		tell(corev1.EventTypeWarning, now.Reason, "%s", now.Message)
 	case v1alpha1.ReasonEngineUnreachable, v1alpha1.ReasonEngineNotSeen:
 		// the engine's own story, told once by the mirror and not by each game
@@ -139,11 +140,7 @@ func tellPending(before, after v1alpha1.GameRuntimeStatus, tell teller) {
 func tellReady(before, after v1alpha1.GameRuntimeStatus, tell teller) {
 	was := meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionReady)
 	is := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionReady)
-	switch {
-	case is == nil:
-	case !was && is.Status == "True":
+	if !was && is != nil && is.Status == "True" {
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonReady, "the game is ready")
-	case was && is.Status == "False" && is.Reason == v1alpha1.ReasonProbeFailed:
-		tell(corev1.EventTypeWarning, v1alpha1.ReasonProbeFailed, "%s", is.Message)
 	}
 }

@@ -233,7 +233,7 @@ func updateFailed(in Input, c, kept *engine.Container) string {
 // does, or not yet.
 func unhealthy(in Input, c *engine.Container) string {
 	if probe := failingProbe(in.Health); probe != nil {
-		return "the " + probe.Probe + " probe failed: " + probe.Message
+		return failed(*probe)
 	}
 	if reason, message := probing(in); reason != "" && !c.StartedAt.Add(proofDeadline).After(in.Now) {
 		return fmt.Sprintf("not ready within %s: %s", proofDeadline, message)

@@ -184,7 +184,7 @@ func (w *world) settle() {
 				w.t.Fatal("slow work does not end")
 			}
 		case result.RequeueAfter > 0 && result.RequeueAfter < backstop:
-			w.clock.Step(result.RequeueAfter)
+			w.elapse(result.RequeueAfter)
 		default:
 			calls := w.sim.Calls("Create") + w.sim.Calls("Start") + w.sim.Calls("Stop") + w.sim.Calls("Remove")
 			w.step()
@@ -193,6 +193,12 @@ func (w *world) settle() {
 		}
 	}
 	w.t.Fatal("it never settles")
+}
+
+// elapse lets time pass, for us and for the engine.
+func (w *world) elapse(d time.Duration) {
+	w.clock.Step(d)
+	w.sim.Advance(d)
 }
 
 // busy says that slow work goes on, or that its outcome was not taken yet.

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -44,6 +45,8 @@ type power struct {
 	inFlight bool
 	off      bool
 	late     sync.WaitGroup
+	// died ends what waits for anything.
+	died context.CancelFunc
 }
 
 func (p *power) call(ctx context.Context, do func(context.Context) error) error {
@@ -64,6 +67,7 @@ func (p *power) call(ctx context.Context, do func(context.Context) error) error 
 	} else {
 		_ = do(ctx)
 	}
+	p.died()
 	return errCut
 }
 
@@ -136,6 +140,15 @@ func (l cutLog) Write(ctx context.Context, begun []journal.Intent, finished map[
 	return l.power.call(ctx, func(ctx context.Context) error { return l.Log.Write(ctx, begun, finished) })
 }
 
+// Tell comes through while there is power. It is no call to be cut at, as it goes
+// on beside the others: what was not told by the cut is not told.
+func (l cutLog) Tell(ctx context.Context, tellings []journal.Telling) error {
+	if l.power.isOff() {
+		return errCut
+	}
+	return l.Log.Tell(ctx, tellings)
+}
+
 // cutRecords checks each status that is written: all that happens to the game in
 // these tests is our own doing.
 func cutRecords(t testing.TB, records client.WithWatch, power *power) client.WithWatch {
@@ -196,6 +209,9 @@ func newCrashing(t *testing.T) *crashing {
 // a call. It says whether it was.
 func (c *crashing) live(power *power) (cut bool) {
 	c.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	power.died = cancel
 	alive := c.parts
 	alive.engine = cutEngine{c.sim, c.t, power}
 	alive.rows = cutLog{c.parts.rows, power}
@@ -206,7 +222,7 @@ func (c *crashing) live(power *power) (cut bool) {
 		power.late.Wait()
 	}()
 	for range 200 {
-		result, err := c.Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey(chess)})
+		result, err := c.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKey(chess)})
 		switch {
 		case power.isOff():
 			return true
@@ -322,4 +338,39 @@ func (c *crashing) requireArrived(runs, exists bool) {
 	left, err := c.parts.rows.Load(context.Background(), nil)
 	require.NoError(c.t, err)
 	require.Empty(c.t, left, "no intent stays open")
+	c.requireTold(runs)
+}
+
+// requireTold says that each run was told to begin, and each but a present one to
+// end, and nothing else: no run is lost, and no end is anybody's but ours.
+func (c *crashing) requireTold(runs bool) {
+	c.t.Helper()
+	ended := map[string]bool{} // by run
+	for _, event := range heard(c.parts.rows) {
+		details := struct {
+			StartedAtMs int64 `json:"started_at_ms"`
+		}{event.At().UnixMilli()}
+		require.NoError(c.t, json.Unmarshal(event.Details(), &details))
+		run := fmt.Sprint(event.Container(), "@", details.StartedAtMs)
+		require.NotEmpty(c.t, event.Operation(), "ours")
+		switch over, known := ended[run]; event.Type() {
+		case started:
+			require.False(c.t, known, "told twice: %s", run)
+			ended[run] = false
+		case exited:
+			require.True(c.t, known && !over, "the end of a run that began, once: %s", run)
+			ended[run] = true
+		default:
+			require.Fail(c.t, "nothing of the kind happened", event.Type())
+		}
+	}
+	require.NotEmpty(c.t, ended)
+	going := 0
+	for _, over := range ended {
+		if !over {
+			going++
+		}
+	}
+	require.Equal(c.t, runs, going == 1, "%v", ended)
+	require.LessOrEqual(c.t, going, 1)
 }

@@ -76,7 +76,7 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	}
 	if err == nil {
 		r.orphans.forget(engine.GameID(request.NamespacedName))
-		r.herald.tell(record)
+		r.herald.look(record)
 		err = r.claim(ctx, record)
 	}
 	for err == nil {

@@ -41,19 +41,24 @@ func newHerald(j *journal.Journal, c clock.PassiveClock) *herald {
 	}
 }
 
-// tell tells of a record as it is stored. It costs nothing where that was done.
-func (h *herald) tell(record *v1alpha1.GameRuntime) {
-	if record.Status.ObservedGeneration == 0 { // never looked at
+// look tells of a record as it is stored. It costs nothing where that was done.
+func (h *herald) look(record *v1alpha1.GameRuntime) {
+	if record.Status.ObservedGeneration == 0 { // nothing was ever told
 		return
 	}
-	name := client.ObjectKeyFromObject(record)
 	h.mu.Lock()
-	done := h.told[name] == record.ResourceVersion
-	h.told[name] = record.ResourceVersion
+	done := h.told[client.ObjectKeyFromObject(record)] == record.ResourceVersion
 	h.mu.Unlock()
 	if !done {
-		h.journal.Tell(health.SnapshotOf(record, h.clock.Now()), health.Of(record))
+		h.tell(record)
 	}
+}
+
+func (h *herald) tell(record *v1alpha1.GameRuntime) {
+	h.journal.Tell(health.SnapshotOf(record, h.clock.Now()), health.Of(record))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.told[client.ObjectKeyFromObject(record)] = record.ResourceVersion
 }
 
 // replace writes a status by means of write. What only the status before tells of

@@ -1,0 +1,302 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/engine"
+	"galaxy.io/runtime-manager/pkg/engine/enginetest"
+	"galaxy.io/runtime-manager/pkg/health"
+	"galaxy.io/runtime-manager/pkg/journal"
+)
+
+const (
+	started     = v1alpha1.HealthContainerStarted
+	exited      = v1alpha1.HealthContainerExited
+	oom         = v1alpha1.HealthContainerOOM
+	disappeared = v1alpha1.HealthContainerDisappeared
+)
+
+// ear is a log that hears what is told, unless it is deaf. It counts.
+type ear struct {
+	*journal.Memory
+	deaf     atomic.Bool
+	tellings atomic.Int64
+}
+
+func (e *ear) Tell(ctx context.Context, tellings []journal.Telling) error {
+	e.tellings.Add(1)
+	if e.deaf.Load() {
+		return errors.New("the database is away")
+	}
+	return e.Memory.Tell(ctx, tellings)
+}
+
+// listen makes a world with an ear.
+func listen(t *testing.T) (*world, *ear) {
+	w, e := newWorld(t), &ear{Memory: journal.InMemory()}
+	w.made.rows = e
+	w.reboot()
+	return w, e
+}
+
+// reboot ends the manager, which closes its books, and starts another.
+func (w *world) reboot() {
+	w.halt()
+	w.boot(w.made)
+}
+
+// heard are the types of the events of the game, in the order in which they were told.
+func (w *world) heard() []v1alpha1.HealthEventType {
+	w.t.Helper()
+	require.NoError(w.t, w.journal.Told(context.Background(), types.NamespacedName(chess)))
+	var kinds []v1alpha1.HealthEventType
+	for _, event := range heard(w.rows) {
+		kinds = append(kinds, event.Type())
+	}
+	return kinds
+}
+
+func heard(rows journal.Log) []health.Event {
+	switch rows := rows.(type) {
+	case *ear:
+		return rows.Events(types.NamespacedName(chess))
+	case *journal.Memory:
+		return rows.Events(types.NamespacedName(chess))
+	default:
+		panic("a log without a memory")
+	}
+}
+
+func TestAStartIsToldOnce(t *testing.T) {
+	w, rows := listen(t)
+	w.declare(nil)
+	w.settle()
+	require.Equal(t, []v1alpha1.HealthEventType{started}, w.heard())
+	require.Equal(t, w.container().ID, heard(rows)[0].Container())
+	require.Equal(t, w.read().Status.LastOperation.ID, heard(rows)[0].Operation())
+
+	w.change(func(s *v1alpha1.GameRuntimeSpec) { s.Resources.Pids = 65 })
+	w.settle()
+	require.Equal(t, []v1alpha1.HealthEventType{started}, w.heard(), "the status changed, and the start is the same")
+
+	before := rows.tellings.Load()
+	for range 10 {
+		w.step()
+	}
+	require.NoError(t, w.journal.Told(context.Background(), types.NamespacedName(chess)))
+	require.Equal(t, before, rows.tellings.Load(), "nothing changed")
+	require.InDelta(t, 1, testutil.ToFloat64(w.herald.events.WithLabelValues(string(started))), 0)
+}
+
+func TestAnEndIsTold(t *testing.T) {
+	ended := func(v engine.View) bool { return len(v.Containers) == 1 && v.Containers[0].Exit != nil }
+	gone := func(v engine.View) bool { return len(v.Containers) == 0 }
+	kill := func(how enginetest.Ending) func(w *world, id string) {
+		return func(w *world, id string) { w.sim.Kill(id, how) }
+	}
+	for name, c := range map[string]struct {
+		end  func(w *world, id string)
+		seen func(engine.View) bool
+		want v1alpha1.HealthEventType
+	}{
+		"crash":                       {kill(enginetest.Ending{Code: 3}), ended, exited},
+		"the engine's flag":           {kill(enginetest.Ending{Code: 137, OOM: true}), ended, oom},
+		"exit code 137 alone":         {kill(enginetest.Ending{Code: 137}), ended, exited},
+		"docker kill":                 {kill(enginetest.Ending{Code: 137, Signal: "SIGKILL"}), ended, exited},
+		"docker rm -f":                {func(w *world, id string) { w.sim.RemoveByHand(id) }, gone, disappeared},
+		"docker rm -f of a dead game": {func(w *world, id string) { w.sim.Kill(id, enginetest.Ending{Code: 3}); w.sim.RemoveByHand(id) }, gone, disappeared},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, rows := listen(t)
+			w.declare(nil)
+			w.settle()
+			id := w.container().ID
+			c.end(w, id)
+			w.seen(c.seen)
+			w.settle()
+			w.requireReady()
+			require.Equal(t, []v1alpha1.HealthEventType{started, c.want, started}, w.heard())
+			require.Equal(t, id, heard(rows)[1].Container())
+			require.Empty(t, heard(rows)[1].Operation())
+
+			w.reboot()
+			w.settle()
+			require.Equal(t, []v1alpha1.HealthEventType{started, c.want, started}, w.heard(), "another manager has nothing to add")
+		})
+	}
+}
+
+func TestAStartThatFailsIsNoEnd(t *testing.T) {
+	w, _ := listen(t)
+	w.sim.Inject(enginetest.Fault{Verb: "Start", Call: 1, Kind: engine.StartFailed})
+	w.declare(nil)
+	w.settle()
+	w.requireReady()
+	require.Equal(t, []v1alpha1.HealthEventType{started}, w.heard())
+}
+
+func TestOurOwnDoingIsNoDisappearance(t *testing.T) {
+	for name, c := range map[string]struct {
+		wish func(w *world)
+		want []v1alpha1.HealthEventType
+	}{
+		"stop": {
+			func(w *world) { w.change(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped }) },
+			[]v1alpha1.HealthEventType{started, exited},
+		},
+		"stop, kept no time": {
+			func(w *world) {
+				w.change(func(s *v1alpha1.GameRuntimeSpec) {
+					s.State, s.RetainStoppedFor = v1alpha1.StateStopped, &metav1.Duration{}
+				})
+			},
+			[]v1alpha1.HealthEventType{started, exited},
+		},
+		"restart": {
+			func(w *world) { w.change(func(s *v1alpha1.GameRuntimeSpec) { s.RestartedAt = ptr.To(metav1.Now()) }) },
+			[]v1alpha1.HealthEventType{started, exited, started},
+		},
+		"recreate": {
+			func(w *world) { w.change(func(s *v1alpha1.GameRuntimeSpec) { s.Env = []v1alpha1.EnvVar{{Name: "A"}} }) },
+			[]v1alpha1.HealthEventType{started, exited, started},
+		},
+		"delete": {
+			func(w *world) { require.NoError(w.t, w.client.Delete(context.Background(), w.read())) },
+			[]v1alpha1.HealthEventType{started, exited},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, rows := listen(t)
+			w.declare(nil)
+			w.settle()
+			c.wish(w)
+			w.settle()
+			require.Equal(t, c.want, w.heard())
+			require.NotEmpty(t, heard(rows)[1].Operation(), "we did it")
+		})
+	}
+}
+
+func TestAProbeThatFailsAndRecoversIsToldOnceEach(t *testing.T) {
+	w, _ := listen(t)
+	w.declare(nil)
+	w.settle()
+	write := func(probe v1alpha1.ProbeStatus) {
+		record := w.read()
+		status := *record.Status.DeepCopy()
+		status.Health = []v1alpha1.ProbeStatus{probe}
+		require.NoError(t, w.report(context.Background(), record, status))
+	}
+	at := func(seconds int) *metav1.MicroTime {
+		return ptr.To(metav1.NewMicroTime(w.clock.Now().Add(time.Duration(seconds) * time.Second).Truncate(time.Microsecond)))
+	}
+	failed := at(0)
+	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictFailing, Message: "HTTP 503", Since: failed, FailedAt: failed})
+	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictFailing, Message: "HTTP 500", Since: failed, FailedAt: failed})
+	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictSucceeding, Since: at(9), FailedAt: failed})
+	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictSucceeding, Message: "still", Since: at(9), FailedAt: failed})
+	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictFailing, Since: at(12), FailedAt: at(12)})
+	require.Equal(t, []v1alpha1.HealthEventType{
+		started, v1alpha1.HealthProbeFailed, v1alpha1.HealthProbeRecovered, v1alpha1.HealthProbeFailed,
+	}, w.heard())
+}
+
+// What a status tells of that was written, and was not told when its manager
+// died, is told by the next.
+func TestAManagerThatDiesBeforeItTells(t *testing.T) {
+	w, rows := listen(t)
+	w.declare(nil)
+	rows.deaf.Store(true)
+	w.settle()
+	w.halt()
+	require.Empty(t, heard(rows))
+	rows.deaf.Store(false)
+	w.boot(w.made)
+	w.step()
+	require.Equal(t, []v1alpha1.HealthEventType{started}, w.heard())
+}
+
+// A fact is not overwritten before it was told.
+func TestAStatusIsKeptUntilItIsTold(t *testing.T) {
+	w, rows := listen(t)
+	w.declare(nil)
+	rows.deaf.Store(true)
+	w.settle()
+	first := w.read().Status.Container
+	w.sim.Kill(w.container().ID, enginetest.Ending{Code: 3})
+	w.seen(func(v engine.View) bool { return v.Containers[0].Exit != nil })
+	w.step() // tells the end besides the start
+	require.Equal(t, int32(3), w.read().Status.LastTermination.ExitCode)
+
+	w.elapse(time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err := w.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKey(chess)})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "telling of what the status is about to forget")
+	require.True(t, first.StartedAt.Equal(w.read().Status.Container.StartedAt), "the first run is recorded still")
+
+	rows.deaf.Store(false)
+	w.settle()
+	w.requireReady()
+	require.Equal(t, []v1alpha1.HealthEventType{started, exited, started}, w.heard())
+}
+
+func TestADeletedRecordGoesWhenAllIsTold(t *testing.T) {
+	w, rows := listen(t)
+	w.declare(nil)
+	w.settle()
+	rows.deaf.Store(true)
+	require.NoError(t, w.client.Delete(context.Background(), w.read()))
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	for err := error(nil); err == nil; { // until it is told that it is not told
+		_, err = w.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKey(chess)})
+		if err == nil && w.busy() {
+			<-w.woken
+		}
+		require.Contains(t, w.read().Finalizers, v1alpha1.FinalizerEngine)
+	}
+	rows.deaf.Store(false)
+	w.settle()
+	require.Error(t, w.client.Get(context.Background(), client.ObjectKey(chess), &v1alpha1.GameRuntime{}))
+	require.Equal(t, []v1alpha1.HealthEventType{started, exited}, w.heard())
+	require.Empty(t, w.herald.told, "the game is forgotten")
+}
+
+// A container that goes by hand while its record is being deleted has no status
+// of its own otherwise.
+func TestADeletedGameThatDisappears(t *testing.T) {
+	w, _ := listen(t)
+	w.declare(nil)
+	w.settle()
+	w.sim.RemoveByHand(w.container().ID)
+	w.seen(func(v engine.View) bool { return len(v.Containers) == 0 })
+	require.NoError(t, w.client.Delete(context.Background(), w.read()))
+	w.settle()
+	require.Error(t, w.client.Get(context.Background(), client.ObjectKey(chess), &v1alpha1.GameRuntime{}))
+	require.Equal(t, []v1alpha1.HealthEventType{started, disappeared}, w.heard())
+}
+
+// A record that stays as it is costs no allocation beyond its look-up.
+func TestNothingIsDerivedOfAStatusThatIsTold(t *testing.T) {
+	w, _ := listen(t)
+	w.declare(nil)
+	w.settle()
+	record := w.read()
+	w.herald.look(record)
+	require.Zero(t, testing.AllocsPerRun(100, func() { w.herald.look(record) }))
+}

@@ -220,6 +220,19 @@ func TestHowSureAnOOMIs(t *testing.T) {
 	}
 }
 
+// What a probe says later is no word on its failure.
+func TestAFailureIsToldInItsOwnWords(t *testing.T) {
+	for verdict, want := range map[string]string{v1alpha1.VerdictFailing: "HTTP 503", v1alpha1.VerdictSucceeding: "", v1alpha1.VerdictUnknown: ""} {
+		events := Of(chess(probed(v1alpha1.ProbeStatus{Probe: "liveness", Verdict: verdict, Message: "HTTP 503", Since: at(40), FailedAt: at(30)})))
+		var details verdictDetails
+		require.Equal(t, v1alpha1.HealthProbeFailed, events[1].Type())
+		require.NoError(t, json.Unmarshal(events[1].Details(), &details))
+		require.Equal(t, verdictDetails{
+			Reason: v1alpha1.ReasonProbeFailed, Probe: "liveness", Verdict: v1alpha1.VerdictFailing, Message: want, SinceMs: at(30).UnixMilli(),
+		}, details)
+	}
+}
+
 func TestTheContainerOfAProbe(t *testing.T) {
 	status := stopped(ended(v1alpha1.TerminationProbeFailed, 143, "liveness"))
 	status.Container = runs()

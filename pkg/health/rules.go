@@ -104,11 +104,12 @@ func endKind(end *v1alpha1.Termination) v1alpha1.HealthEventType {
 		return ""
 	case v1alpha1.TerminationOOMKilled:
 		return v1alpha1.HealthContainerOOM
+	default:
+		if end.Disappeared {
+			return v1alpha1.HealthContainerDisappeared
+		}
+		return v1alpha1.HealthContainerExited
 	}
-	if end.Disappeared {
-		return v1alpha1.HealthContainerDisappeared
-	}
-	return v1alpha1.HealthContainerExited
 }
 
 // confidence says how sure it is that memory was the cause: the engine's flag is

@@ -8,10 +8,13 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/server/healthz"
 
+	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/config"
 	"galaxy.io/runtime-manager/pkg/apiserver"
+	"galaxy.io/runtime-manager/pkg/journal"
 	"galaxy.io/runtime-manager/pkg/postgres"
 	"galaxy.io/runtime-manager/pkg/store"
 )
@@ -54,7 +57,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	server, err := apiserver.New(apiserver.Options{
 		Store: backend, Dir: a.config.DataDir, Listener: a.listener, CRDs: config.CRDs,
 		Checks:  []healthz.HealthChecker{apiserver.Check("watch", backend.Watching), apiserver.Check("engine", a.engineAnswers)},
-		Version: a.config.Version, Log: a.log.WithName("api"),
+		History: database.history, Version: a.config.Version, Log: a.log.WithName("api"),
 	})
 	if err != nil {
 		return err
@@ -105,6 +108,11 @@ func (a *App) openDatabase(ctx context.Context) (*database, error) {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+// history is what the API tells of a game's past, whoever leads.
+func (d *database) history(ctx context.Context, game types.NamespacedName, since time.Time, limit int) ([]v1alpha1.HistoryEntry, error) {
+	return journal.History(ctx, d.pool, game, journal.HistoryOptions{Since: since, Limit: limit})
 }
 
 // keep returns when ctx ends, or the child process is beyond help.

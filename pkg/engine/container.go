@@ -71,7 +71,8 @@ type Container struct {
 	// without one, and while the container does not run.
 	Health *Health
 	// Inspected is false for what only a list told: then StartedAt, Exit,
-	// IP, HostPorts, Resources, Health and Made are missing.
+	// IP, HostPorts, Resources and Made are missing, and Health but for an unhealthy
+	// State.
 	Inspected bool
 	// Unresponsive says that the engine has not answered for this container for
 	// a while: what is known of it is old.

@@ -18,7 +18,7 @@ type Reader interface {
 	// List returns every container of the installation, in any state. It is
 	// one call, and as shallow as the engine's own list: a container whose
 	// lock is held does not delay it. Exit, Resources, IP and HostPorts may
-	// be missing; Inspect has them.
+	// be missing; Inspect has them. Of Health it tells what is unhealthy, and not why.
 	List(ctx context.Context, installation string) ([]Container, error)
 	// Inspect returns all facts of one container, by id or by name, or
 	// NotFound. The container may be somebody else's: Installation tells.

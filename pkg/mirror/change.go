@@ -73,10 +73,14 @@ func (m *Mirror) enter(listed []engine.Container, asked uint64) (changed []strin
 		there[c.ID] = true
 		if known := m.picture.entries[c.ID]; known != nil {
 			if known.container.State == c.State && known.container.Name == c.Name {
+				if m.doubtHealthLocked(known.container, c, asked) {
+					changed = append(changed, c.ID)
+				}
 				continue
 			}
 			c.CreatedAt = known.container.CreatedAt // a list may round
 		}
+		c.Health = nil // without its words it would be shown twice
 		if m.picture.put(c, asked, now) {
 			m.countMissedLocked(c.ID)
 			changed, games = append(changed, c.ID), append(games, c.Game)
@@ -98,6 +102,20 @@ func (m *Mirror) enter(listed []engine.Container, asked uint64) (changed []strin
 		}
 	}
 	return changed, games
+}
+
+// doubtHealthLocked says that a list speaks against what is known of a health, or
+// has no word for it: what only starts may have come to a verdict since.
+func (m *Mirror) doubtHealthLocked(known, listed engine.Container, asked uint64) bool {
+	if known.Health == nil || m.picture.told(known.ID, asked) {
+		return false
+	}
+	sick := func(c engine.Container) bool { return c.Health != nil && c.Health.State == engine.HealthUnhealthy }
+	if sick(known) != sick(listed) {
+		m.countMissedLocked(known.ID)
+		return true
+	}
+	return known.Health.State == engine.HealthStarting
 }
 
 // countMissedLocked counts a change that no event announced. The first list

@@ -25,8 +25,9 @@
 // Signals. A kill event says who ended a container by hand. It is kept beside
 // the picture, as evidence: it sets no fact and costs no inspect.
 //
-// Health. The verdict of an image's own check changes by events alone, and what
-// was first told of one stays: its next checks are no news.
+// Health. Each verdict of an image's own check has an event, and what was first
+// told of one stays: its next checks are no news. A list tells which ones are
+// unhealthy; where that is not what is known, an event was missed.
 //
 // Images. A list of the images comes with each list of the containers, and one
 // image that somebody looks up is kept: so it is known what a container's image

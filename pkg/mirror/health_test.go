@@ -54,17 +54,38 @@ func TestVerdictsAreHeard(t *testing.T) {
 	m := startSeen(t, sim, nil)
 	id := create(t, sim, chess)
 	require.NoError(t, sim.Start(t.Context(), id))
-	shows := func(want engine.Health) func() bool {
-		return func() bool {
-			c := m.find(id)
-			return c != nil && c.Health != nil && *c.Health == want
-		}
-	}
-	eventually(t, "healthy", shows(engine.Health{State: engine.HealthHealthy}))
+	eventually(t, "healthy", m.showsHealth(id, engine.Health{State: engine.HealthHealthy}))
 	sim.TurnHealth(id, *sick("no turn"))
-	eventually(t, "unhealthy", shows(*sick("no turn")))
+	eventually(t, "unhealthy", m.showsHealth(id, *sick("no turn")))
 	sim.TurnHealth(id, engine.Health{State: engine.HealthHealthy})
-	eventually(t, "healthy again", shows(engine.Health{State: engine.HealthHealthy}))
+	eventually(t, "healthy again", m.showsHealth(id, engine.Health{State: engine.HealthHealthy}))
 	sim.Kill(id, enginetest.Ending{Code: 1})
 	eventually(t, "no verdict on what ended", func() bool { c := m.find(id); return c.Exit != nil && c.Health == nil })
+}
+
+func TestLostVerdictsAreFoundByAList(t *testing.T) {
+	sim := enginetest.NewSim("game:1.0.0")
+	sim.AddHealthcheck("game:1.0.0")
+	m := startSeen(t, sim, nil)
+	id := create(t, sim, chess)
+	require.NoError(t, sim.Start(t.Context(), id))
+	eventually(t, "healthy", m.showsHealth(id, engine.Health{State: engine.HealthHealthy}))
+
+	sim.LoseEvents(true)
+	for _, verdict := range []engine.Health{*sick("no turn again"), {State: engine.HealthHealthy}, {State: engine.HealthStarting}, {State: engine.HealthHealthy}} {
+		sim.TurnHealth(id, verdict)
+		if verdict.State == engine.HealthStarting { // no list tells it, and no verdict turns to it
+			require.NoError(t, m.Refresh(t.Context(), id))
+		}
+		m.Relist()
+		eventually(t, "told by a list", m.showsHealth(id, verdict))
+	}
+	require.Positive(t, count(m.metrics.eventsMissed))
+}
+
+func (m *Mirror) showsHealth(id string, want engine.Health) func() bool {
+	return func() bool {
+		c := m.find(id)
+		return c != nil && c.Health != nil && *c.Health == want
+	}
 }

@@ -13,15 +13,30 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
-// List is one call, and takes no container's lock.
+// List takes no container's lock. Of a container's health an engine's list says
+// nothing but in words for people; which ones are unhealthy is another list.
 func (c *Client) List(ctx context.Context, installation string) ([]engine.Container, error) {
 	summaries, err := c.sdk.ContainerList(ctx, container.ListOptions{All: true, Filters: ours(installation)})
 	if err != nil {
 		return nil, classify("list containers", err)
 	}
+	unhealthy := ours(installation)
+	unhealthy.Add("health", container.Unhealthy)
+	sick, err := c.sdk.ContainerList(ctx, container.ListOptions{Filters: unhealthy})
+	if err != nil {
+		return nil, classify("list unhealthy containers", err)
+	}
+	isSick := make(map[string]bool, len(sick))
+	for _, s := range sick {
+		isSick[s.ID] = true
+	}
 	containers := make([]engine.Container, 0, len(summaries))
 	for _, s := range summaries {
-		containers = append(containers, fromSummary(s))
+		listed := fromSummary(s)
+		if listed.State == engine.StateRunning && isSick[listed.ID] {
+			listed.Health = &engine.Health{State: engine.HealthUnhealthy}
+		}
+		containers = append(containers, listed)
 	}
 	return containers, nil
 }

@@ -24,6 +24,14 @@ func (s *Sim) TurnHealth(idOrName string, to engine.Health) {
 	}
 }
 
+// listedHealth is what a list tells of it.
+func listedHealth(h *engine.Health) *engine.Health {
+	if h == nil || h.State != engine.HealthUnhealthy {
+		return nil
+	}
+	return &engine.Health{State: h.State}
+}
+
 func (s *Sim) turn(c *simContainer, to engine.Health) {
 	if c.Health == nil {
 		return

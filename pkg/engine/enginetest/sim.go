@@ -97,7 +97,8 @@ func (s *Sim) List(ctx context.Context, installation string) ([]engine.Container
 		for _, c := range s.containers {
 			if c.Installation == installation {
 				all = append(all, engine.Container{
-					ID: c.ID, Name: c.Name, Installation: c.Installation, Game: c.Game, UID: c.UID, Operation: c.Operation, SpecHash: c.SpecHash,
+					Health: listedHealth(c.Health),
+					ID:     c.ID, Name: c.Name, Installation: c.Installation, Game: c.Game, UID: c.UID, Operation: c.Operation, SpecHash: c.SpecHash,
 					Generation: c.Generation, State: c.State, Image: c.Image, ImageID: c.ImageID, CreatedAt: c.CreatedAt,
 				})
 			}

@@ -35,6 +35,7 @@ func BenchmarkBulkStart(b *testing.B) {
 	m := startManager(b, nil)
 	for range b.N {
 		var floors, ours []time.Duration
+		requests, inspects := gauge("rest_client_requests_total", ""), gauge("runtime_manager_engine_inspects_total", "")
 		for _, concurrency := range []int{2, 4, 8, 16} {
 			floors = append(floors, startStraight(b, m, concurrency))
 			b.Logf("floor, %2d at once: %v", concurrency, floors[len(floors)-1].Round(time.Millisecond))
@@ -45,6 +46,9 @@ func BenchmarkBulkStart(b *testing.B) {
 		b.ReportMetric(floor.Seconds(), "floor-s")
 		b.ReportMetric(our.Seconds(), "ours-s")
 		b.ReportMetric(our.Seconds()/floor.Seconds(), "ratio")
+		games := float64(bulk * len(ours)) // started, and removed again
+		b.ReportMetric((gauge("rest_client_requests_total", "")-requests)/games, "requests/game")
+		b.ReportMetric((gauge("runtime_manager_engine_inspects_total", "")-inspects)/games, "inspects/game")
 	}
 }
 

@@ -143,7 +143,7 @@ func BenchmarkHealUnderBulk(b *testing.B) {
 	declareRunning(b, m, "heal", 2*deaths)
 	games := names("heal", 2*deaths)
 	idle := healOnSim(b, sim, games[:deaths]...)
-	took, processor, requests := make(chan time.Duration), processorTime(b), gauge(b, "rest_client_requests_total", "")
+	took, processor, requests := make(chan time.Duration), processorTime(), gauge("rest_client_requests_total", "")
 	go func() { took <- applyBulk(b, m, 1000) }()
 	busy := healOnSim(b, sim, games[deaths:]...)
 	select {
@@ -157,6 +157,6 @@ func BenchmarkHealUnderBulk(b *testing.B) {
 		b.ReportMetric(quantile(busy, q).Seconds()/quantile(idle, q).Seconds(), "ratio-"+name)
 	}
 	b.ReportMetric((<-took).Seconds(), "bulk-s")
-	b.ReportMetric(milliseconds(processorTime(b)-processor)/1000, "cpu-ms/game")
-	b.ReportMetric((gauge(b, "rest_client_requests_total", "")-requests)/1000, "requests/game")
+	b.ReportMetric(milliseconds(processorTime()-processor)/1000, "cpu-ms/game")
+	b.ReportMetric((gauge("rest_client_requests_total", "")-requests)/1000, "requests/game")
 }

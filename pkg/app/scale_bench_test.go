@@ -50,22 +50,22 @@ func scale(b *testing.B, games int) {
 	sim := enginetest.NewSim(demoImage)
 	config, err := testConfig(b, nil).complete()
 	require.NoError(b, err)
-	seeded := seed(b, config, sim, games)
+	seeded := seed(b, config, sim, games, nil)
 	calls := engineCalls(sim)
 	heap := heapMB()
 	debug.FreeOSMemory() // what the seeding took
 
-	begin, processor, looked, left := time.Now(), processorTime(b), looks(b), queued(b)
+	begin, processor, looked, left := time.Now(), processorTime(), looks(), queued()
 	m := startOn(b, config, sim)
 	b.ReportMetric(time.Since(begin).Seconds(), "api-up-s")
 	m.eventually("the loop is idle", func() bool { // what the seeding manager left in its queue is still counted
 		picture := m.app.mirror.Load()
-		return picture != nil && picture.Fleet().Reachable && looks(b)-looked >= float64(games) && queued(b) <= left
+		return picture != nil && picture.Fleet().Reachable && looks()-looked >= float64(games) && queued() <= left
 	})
 	b.ReportMetric(time.Since(begin).Seconds(), "in-sync-s")
-	b.ReportMetric((processorTime(b) - processor).Seconds(), "cpu-s")
+	b.ReportMetric((processorTime() - processor).Seconds(), "cpu-s")
 	b.ReportMetric(heapMB()-heap, "heap-MB")
-	b.ReportMetric(residentMB(b), "rss-MB")
+	b.ReportMetric(residentMB("VmRSS:"), "rss-MB")
 	b.Logf("%d records, engine calls: %v", games, since(calls, engineCalls(sim)))
 	b.ReportMetric(float64(writesSince(b, m, seeded)), "writes")
 	times := healOnSim(b, sim, names("game", 30)...)
@@ -84,8 +84,9 @@ func startOn(b *testing.B, config Config, e engine.Engine) *manager {
 }
 
 // seed puts games into the engine and the database, as a manager would have left
-// them, and returns the database's revision.
-func seed(b *testing.B, config Config, sim *enginetest.Sim, games int) (revision int64) {
+// them, and returns the database's revision. change, if it is not nil, changes
+// what each game is like, in what an engine does not show.
+func seed(b *testing.B, config Config, sim *enginetest.Sim, games int, change func(*v1alpha1.GameRuntime)) (revision int64) {
 	m := startOn(b, config, sim)
 	template := game("template")
 	template.Spec.Probes, template.Spec.Ports = v1alpha1.Probes{}, nil
@@ -97,12 +98,19 @@ func seed(b *testing.B, config Config, sim *enginetest.Sim, games int) (revision
 		StateRoot: config.StateRoot, User: gameUser(),
 	}
 	m.stop()
+	if change != nil {
+		change(template)
+	}
 
 	ctx := context.Background()
-	server, err := postgres.StartEmbedded(ctx, postgres.EmbeddedOptions{Dir: filepath.Join(config.DataDir, "postgres"), Log: logr.Discard()})
-	require.NoError(b, err)
-	defer func() { require.NoError(b, server.Stop(ctx)) }()
-	pool, err := postgres.Open(ctx, server.URL())
+	url := config.DatabaseURL
+	if url == "" {
+		server, err := postgres.StartEmbedded(ctx, postgres.EmbeddedOptions{Dir: filepath.Join(config.DataDir, "postgres"), Log: logr.Discard()})
+		require.NoError(b, err)
+		defer func() { require.NoError(b, server.Stop(ctx)) }()
+		url = server.URL()
+	}
+	pool, err := postgres.Open(ctx, url)
 	require.NoError(b, err)
 	defer pool.Close()
 	keys, texts := make([]string, games-1), make([]string, games-1)
@@ -125,7 +133,6 @@ func settled(b *testing.B, sim *enginetest.Sim, template *v1alpha1.GameRuntime, 
 	record := template.DeepCopy()
 	record.Name, record.UID, record.ResourceVersion = name, types.UID(uuid.NewString()), ""
 	record.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "GameRuntime"}
-	record.ManagedFields = nil
 	record.Status = v1alpha1.GameRuntimeStatus{}
 	require.NoError(b, os.MkdirAll(plan.StateDir(settings.StateRoot, plan.GameOf(record)), 0o700))
 	id, err := sim.Create(ctx, plan.ContainerSpec(record, settings))
@@ -139,6 +146,10 @@ func settled(b *testing.B, sim *enginetest.Sim, template *v1alpha1.GameRuntime, 
 		Record: record, View: engine.View{Seen: true, Containers: []engine.Container{c}},
 		Fleet: engine.Fleet{Reachable: true, Since: time.Now(), Info: info}, Settings: settings, Now: time.Now(),
 	}
+	if record.Spec.Probes.Readiness != nil {
+		since := metav1.NowMicro()
+		in.Health = []v1alpha1.ProbeStatus{{Probe: v1alpha1.ProbeReadiness, Verdict: v1alpha1.VerdictSucceeding, Since: &since}}
+	}
 	p := plan.For(in)
 	require.True(b, p.InSync(), "%v", p.Actions)
 	record.Status = plan.Status(in, p)
@@ -146,17 +157,17 @@ func settled(b *testing.B, sim *enginetest.Sim, template *v1alpha1.GameRuntime, 
 }
 
 // looks is how often any game was looked at.
-func looks(b *testing.B) float64 {
-	return gauge(b, "controller_runtime_reconcile_total", "gameruntime")
-}
+func looks() float64 { return gauge("controller_runtime_reconcile_total", "gameruntime") }
 
-func queued(b *testing.B) float64 { return gauge(b, "workqueue_depth", "gameruntime") }
+func queued() float64 { return gauge("workqueue_depth", "gameruntime") }
 
 // gauge sums a metric over those of its series that have a label of this value,
 // and over all if it is empty.
-func gauge(b *testing.B, name, label string) float64 {
+func gauge(name, label string) float64 {
 	families, err := metrics.Registry.Gather()
-	require.NoError(b, err)
+	if err != nil {
+		panic(err)
+	}
 	sum := 0.0
 	for _, family := range families {
 		if family.GetName() != name {
@@ -238,9 +249,11 @@ func quantile(times []time.Duration, q float64) time.Duration {
 
 // processorTime is what this process used so far, which other load on the
 // machine changes little.
-func processorTime(b *testing.B) time.Duration {
+func processorTime() time.Duration {
 	var usage syscall.Rusage
-	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
@@ -251,17 +264,21 @@ func heapMB() float64 {
 	return float64(stats.HeapAlloc) / (1 << 20)
 }
 
-// residentMB is what the whole process occupies, the simulated engine included.
-func residentMB(b *testing.B) float64 {
+// residentMB is a line of what the kernel says of this process: VmRSS is what it
+// occupies, VmHWM the most that it ever did.
+func residentMB(line string) float64 {
 	status, err := os.ReadFile("/proc/self/status")
-	require.NoError(b, err)
-	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); fields[0] == "VmRSS:" {
+	if err != nil {
+		panic(err)
+	}
+	for each := range strings.Lines(string(status)) {
+		if fields := strings.Fields(each); fields[0] == line {
 			kilobytes, err := strconv.ParseFloat(fields[1], 64)
-			require.NoError(b, err)
+			if err != nil {
+				panic(err)
+			}
 			return kilobytes / 1024
 		}
 	}
-	b.Fatal("no VmRSS in /proc/self/status")
-	return 0
+	panic("no " + line + " in /proc/self/status")
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -17,6 +18,8 @@ type deeds struct {
 	// owed are the removed ones whose run the record told of, and the end of it
 	// not: that they disappeared has to be told. told are those that it was.
 	owed, told map[string]bool
+	// byProbes counts the ends in a row, as told, that a probe made us end.
+	byProbes int32
 }
 
 func newDeeds() deeds {
@@ -47,6 +50,7 @@ func (w *world) removes(id string) bool {
 func (w *world) checkDeeds(before, after v1alpha1.GameRuntimeStatus) {
 	if end := after.LastTermination; end != nil && !sameEnd(before.LastTermination, end) {
 		id := end.ContainerID
+		w.countByProbe(end)
 		if end.Disappeared {
 			gone := w.deeds.removed[id] || w.find(id) == nil && !slices.ContainsFunc(w.in.Intents, func(i Intent) bool { return i.Container == id })
 			require.True(w.t, gone, "a container of ours is told to have disappeared")
@@ -75,6 +79,51 @@ func (w *world) checkDeeds(before, after v1alpha1.GameRuntimeStatus) {
 			return i.ID == is.StartedBy && i.Action == v1alpha1.ActionStart && i.Container == is.ID
 		}), "who began a run is one of our starts")
 	}
+}
+
+// judge is a change of a verdict.
+func (w *world) judge(verdict string) {
+	if w.verdict != verdict {
+		w.verdict, w.since = verdict, w.in.Now
+	}
+}
+
+// well is what becomes of a game that is started: a calm one is well, if it is
+// not one that a limit keeps from being started again and again.
+func (w *world) well() []string {
+	if w.calm && w.in.Record.Spec.Probes.MaxRestarts == nil {
+		return []string{succeeding}
+	}
+	return []string{succeeding, failing}
+}
+
+func (w *world) countByProbe(end *v1alpha1.Termination) {
+	long := w.in.Record.Spec.Backoff.ResetAfter.Duration
+	if end.Reason == v1alpha1.TerminationStoppedByUs || end.StartedAt != nil && end.FinishedAt.Sub(end.StartedAt.Time) >= long {
+		w.deeds.byProbes = 0
+	}
+	if end.Reason == v1alpha1.TerminationProbeFailed {
+		w.deeds.byProbes++
+	}
+}
+
+// checkProbeStop: a probe has a game restarted once it has failed for long
+// enough, and not too many times in a row.
+func (w *world) checkProbeStop(next Action) {
+	stop, ok := next.(StopContainer)
+	if !ok || stop.Cause != v1alpha1.TerminationProbeFailed {
+		return
+	}
+	probes, c := w.in.Record.Spec.Probes, find(w.in.View, stop.ID)
+	require.NotEqual(w.t, readiness, w.probe)
+	since := w.since
+	if told := verdictOf(w.in.Record.Status.Health, w.probe); told != nil && told.FailedAt != nil && told.FailedAt.Time.Before(since) {
+		since = told.FailedAt.Time
+	}
+	require.GreaterOrEqual(w.t, w.in.Now.Sub(since), time.Duration(probes.RestartAfterSeconds)*time.Second, "it has not failed for long enough")
+	long := w.in.Now.Sub(c.StartedAt) >= w.in.Record.Spec.Backoff.ResetAfter.Duration
+	retry := w.in.Record.Annotations[v1alpha1.AnnotationRetry] != ""
+	require.True(w.t, probes.MaxRestarts == nil || w.deeds.byProbes < *probes.MaxRestarts || long || retry, "restarted too often by its probes")
 }
 
 // checkOwed: in the end all is told.

@@ -110,7 +110,10 @@ func startFailure(in Input, last *v1alpha1.Termination) *v1alpha1.Termination {
 	}
 	failed.Settled = last.Settled
 	if last.RestartedAt == nil {
-		failed.InARow, failed.ByProbeInARow = last.InARow, last.ByProbeInARow
+		failed.InARow = last.InARow
+	}
+	if last.ObservedGeneration == in.Record.Generation {
+		failed.ByProbeInARow = last.ByProbeInARow
 	}
 	return failed
 }

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 )
@@ -86,7 +88,7 @@ func bring(in Input, c *engine.Container, recorded, now *v1alpha1.ProbeStatus) *
 		v.Since = microTime(now.Since.Time)
 	}
 	switch {
-	case v.Verdict == v1alpha1.VerdictFailing && !(same && goesOn(c, recorded)):
+	case v.Verdict == v1alpha1.VerdictFailing && !(same && goesOn(recorded, began(in, c))):
 		v.FailedAt = v.Since
 	case recorded != nil && (unrecovered(recorded) || v.Verdict == v1alpha1.VerdictSucceeding):
 		v.FailedAt = recorded.FailedAt
@@ -106,9 +108,10 @@ func notAskedYet(in Input, recorded, now *v1alpha1.ProbeStatus) bool {
 		in.Record.Status.ObservedGeneration == in.Record.Generation
 }
 
-// goesOn says that a failure which is found again is the recorded one.
-func goesOn(c *engine.Container, recorded *v1alpha1.ProbeStatus) bool {
-	return recorded != nil && unrecovered(recorded) && !recorded.FailedAt.Time.Before(c.StartedAt)
+// goesOn says that a failure which is found again, in a run that began then, is
+// the recorded one.
+func goesOn(recorded *v1alpha1.ProbeStatus, began time.Time) bool {
+	return recorded != nil && unrecovered(recorded) && !recorded.FailedAt.Time.Before(began)
 }
 
 // unrecovered says that a probe failed, and did not succeed since.

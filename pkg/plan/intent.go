@@ -109,11 +109,17 @@ func ourEnd(in Input, c *engine.Container) *Intent {
 	return nil
 }
 
-// removes says that an intent may be why a container is gone that was known in a
-// run: a removal that was meant for that run or one since, and not refused.
-func (i *Intent) removes(container string, started time.Time) bool {
-	return i.Action == v1alpha1.ActionRemove && i.Outcome != v1alpha1.OperationFailed && i.Container == container &&
-		(i.Run.IsZero() || !i.Run.Before(started.Truncate(time.Microsecond)))
+// removes says that an intent is why a container is gone that was known in a
+// run: a removal that succeeded, or was meant for that run or one since, or may
+// still be under way. One that the engine refused is not.
+func (i *Intent) removes(container string, started, now time.Time) bool {
+	switch {
+	case i.Action != v1alpha1.ActionRemove || i.Container != container || i.Outcome == v1alpha1.OperationFailed:
+		return false
+	case i.Outcome == v1alpha1.OperationSucceeded:
+		return true
+	}
+	return i.Run.IsZero() || !i.Run.Before(started.Truncate(time.Microsecond)) || !now.After(i.Deadline)
 }
 
 // stops says that an intent is a stop of a run.
@@ -124,7 +130,7 @@ func (i *Intent) stops(container string, started time.Time) bool {
 // endsInHand says that we are at it to end a run.
 func endsInHand(in Input, container string, started time.Time) bool {
 	return in.InHand != nil && slices.ContainsFunc(in.Intents, func(i Intent) bool {
-		return i.ID == in.InHand.Operation && (i.stops(container, started) || i.removes(container, started))
+		return i.ID == in.InHand.Operation && (i.stops(container, started) || i.removes(container, started, in.Now))
 	})
 }
 
@@ -136,7 +142,7 @@ func ourRemoval(in Input, container string, started time.Time) *Intent {
 	removed := false
 	for i := range in.Intents {
 		intent := &in.Intents[i]
-		removes := intent.removes(container, started)
+		removes := intent.removes(container, started, in.Now)
 		if first == nil && (removes || intent.stops(container, started)) {
 			first = intent
 		}

@@ -79,7 +79,7 @@ func TestWhoEndedIt(t *testing.T) {
 		{"removed, and not answered", ran().meant(remove, outcome(v1alpha1.OperationUnknown)).later(time.Hour).gone(), byUs, "o-1"},
 		{"stopped for its probe, then removed", ran().meant(probe).meant(remove).gone(), probed, "o-1"},
 		{"vanished, after it was to be removed in an earlier run",
-			newScene().container("c1", engine.StateRunning).meant(remove).later(time.Minute).runs().reported().gone(), v1alpha1.TerminationUnknown, ""},
+			newScene().container("c1", engine.StateRunning).meant(remove).later(2 * time.Minute).runs().reported().gone(), v1alpha1.TerminationUnknown, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			checkStatus(t, c.scene.in)

@@ -55,7 +55,7 @@ func byProbesSoFar(in Input, c *engine.Container, probe *v1alpha1.ProbeStatus) i
 		return 0
 	}
 	well := in.Record.Spec.Backoff.ResetAfter.Duration
-	if well > 0 && c.Inspected && probe.FailedAt.Sub(c.StartedAt) >= well {
+	if well > 0 && probe.FailedAt.Sub(began(in, c)) >= well {
 		return 0
 	}
 	return last.ByProbeInARow

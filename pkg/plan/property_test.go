@@ -44,8 +44,9 @@ func drawWorld(t *rapid.T) *world {
 	w.trouble = pick(w, "trouble", noTrouble, noTrouble, engineLost, registryRefuses, nameTaken, portTaken)
 	w.images[w.in.Record.Spec.Image] = rapid.Bool().Draw(t, "image is here")
 	w.stateDir = rapid.Bool().Draw(t, "state is here")
-	w.probed = rapid.Bool().Draw(t, "probed")
-	w.verdict = v1alpha1.VerdictUnknown
+	w.probe = pick(w, "probe", "", liveness, liveness, v1alpha1.ProbeProgress, readiness)
+	w.in.Record.Spec.Probes = probed(w.probe).in.Record.Spec.Probes
+	w.judge(unknown)
 	for range rapid.IntRange(0, 3).Draw(t, "edits") {
 		w.edit()
 	}
@@ -228,6 +229,9 @@ func (w *world) checkHelpless() {
 		reasons = append(reasons, v1alpha1.ReasonRolledBack)
 	}
 	spec := w.in.Record.Spec
+	if most := spec.Probes.MaxRestarts; most != nil && w.deeds.byProbes >= *most && w.verdict == failing {
+		reasons = append(reasons, v1alpha1.ReasonProbeRestartLimit)
+	}
 	if spec.ImagePullPolicy == v1alpha1.PullNever && !w.images[spec.Image] {
 		reasons = append(reasons, v1alpha1.ReasonImageNotPresent)
 	}

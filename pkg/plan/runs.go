@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 )
@@ -9,6 +11,20 @@ import (
 // ended it. What only a list told may be in any.
 func sameRun(recorded *v1alpha1.ContainerStatus, c *engine.Container) bool {
 	return recorded != nil && recorded.ID == c.ID && (!c.Inspected || recorded.StartedAt.Equal(microTime(c.StartedAt)))
+}
+
+// began is when the present run of a container began, as far as is known: what a
+// list told may have begun now.
+func began(in Input, c *engine.Container) time.Time {
+	recorded := in.Record.Status.Container
+	switch {
+	case c.Inspected:
+		return c.StartedAt
+	case recorded != nil && recorded.ID == c.ID && recorded.StartedAt != nil:
+		return recorded.StartedAt.Time
+	default:
+		return in.Now
+	}
 }
 
 // tellRun says who began the present or last run of a container. A run that is

@@ -172,9 +172,9 @@ func prove(in Input, c, kept *engine.Container) []Action {
 // happens before.
 func proven(in Input, c *engine.Container) time.Time {
 	if reason, _ := probing(in); reason != "" {
-		return c.StartedAt.Add(proofDeadline)
+		return began(in, c).Add(proofDeadline)
 	}
-	return c.StartedAt.Add(proof)
+	return began(in, c).Add(proof)
 }
 
 // refused says that the record's specification failed, and was written down so.
@@ -235,7 +235,7 @@ func unhealthy(in Input, c *engine.Container) string {
 	if probe := failingProbe(in.Health); probe != nil {
 		return failed(*probe)
 	}
-	if reason, message := probing(in); reason != "" && !c.StartedAt.Add(proofDeadline).After(in.Now) {
+	if reason, message := probing(in); reason != "" && !began(in, c).Add(proofDeadline).After(in.Now) {
 		return fmt.Sprintf("not ready within %s: %s", proofDeadline, message)
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"pgregory.net/rapid"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -27,9 +28,11 @@ type world struct {
 	images     map[string]bool
 	pulled     string
 	stateDir   bool
-	probed     bool
-	verdict    string
-	brake      *Brake
+	// probe is the one that the record declares, "" for none.
+	probe   string
+	verdict string
+	since   time.Time
+	brake   *Brake
 	// stopped are the runs that we ended, and crashed those that ended by
 	// themselves, by container and end.
 	stopped, crashed map[string]bool
@@ -155,6 +158,7 @@ func (w *world) act(next Action) bool {
 	case nil, Wait:
 		return false
 	case PullImage, StopContainer:
+		w.checkProbeStop(next)
 		w.in.InHand = &Work{Action: next, Operation: w.intend(next), Since: w.in.Now, Deadline: w.in.Now.Add(time.Minute)}
 		w.observe(nil)
 	default:
@@ -188,6 +192,9 @@ func (w *world) carryOut(a Action, operation string) *Outcome {
 func (w *world) observe(last *Outcome) {
 	w.in.Now = w.in.Now.Add(time.Millisecond)
 	if len(w.late) > 0 && w.fate("late effect", late) == well {
+		if start, ok := w.late[0].(StartContainer); ok {
+			w.deeds.started[start.ID] = true // another start of ours may have had its run since, and this one is forgotten
+		}
 		_ = w.do(w.late[0])
 		w.late = w.late[1:]
 	}
@@ -203,8 +210,8 @@ func (w *world) observe(last *Outcome) {
 	w.in.Image = Image{Present: w.images[spec.Image], Pulled: w.pulled == spec.Image}
 	w.in.StateExists = w.stateDir && !w.in.Record.DeletionTimestamp.IsZero()
 	w.in.Health = nil
-	if c, _ := choose(w.in); w.probed && c != nil && c.State == engine.StateRunning && c.Inspected {
-		w.in.Health = []v1alpha1.ProbeStatus{{Probe: v1alpha1.ProbeLiveness, Verdict: w.verdict, Message: "status 500"}}
+	if c, _ := choose(w.in); w.probe != "" && c != nil && c.State == engine.StateRunning && c.Inspected {
+		w.in.Health = []v1alpha1.ProbeStatus{{Probe: w.probe, Verdict: w.verdict, Message: "status 500", Since: &metav1.MicroTime{Time: w.since}}}
 	}
 }
 
@@ -342,7 +349,7 @@ func (w *world) start(c *engine.Container, fail func(engine.Kind) error) error {
 	}
 	require.Empty(w.t, w.alive(), "a container is started while another one of the game runs")
 	c.State, c.StartedAt, c.Exit = engine.StateRunning, w.in.Now, nil
-	w.verdict = v1alpha1.VerdictSucceeding
+	w.judge(pick(w, "verdict", w.well()...))
 	return nil
 }
 
@@ -382,9 +389,9 @@ func (w *world) disturb() {
 	if all := w.in.View.Containers; len(all) > 0 {
 		subject = w.find(pick(w, "which", all...).ID)
 	}
-	switch what := pick(w, "what", "crash", "vanish", "pause", "start", "probe", "away", "back", "manager", "rename", "restart policy", "hang", "brake"); what {
+	switch what := pick(w, "what", "crash", "vanish", "pause", "start", "probe", "away", "back", "manager", "rename", "restart policy", "hang", "brake", "healthcheck"); what {
 	case "probe":
-		w.verdict = pick(w, "verdict", v1alpha1.VerdictFailing, v1alpha1.VerdictUnknown, v1alpha1.VerdictSucceeding)
+		w.judge(pick(w, "verdict", failing, failing, unknown, succeeding))
 	case "away":
 		w.in.Fleet = engine.Fleet{Reason: "connection refused", Since: w.in.Now}
 	case "back":
@@ -412,6 +419,9 @@ func (w *world) handle(c *engine.Container, what string) {
 		c.Name = "renamed by hand"
 	case what == "restart policy":
 		c.SelfRestarts = true
+	case what == "healthcheck":
+		c.Health = pick(w, "healthcheck", nil, &engine.Health{State: engine.HealthStarting}, &engine.Health{State: engine.HealthHealthy},
+			&engine.Health{State: engine.HealthUnhealthy, Output: "exit code 1"})
 	case what == "hang":
 		c.Unresponsive = !c.Unresponsive
 	case what == "crash" && alive(c):
@@ -432,6 +442,7 @@ func (w *world) restartManager() {
 		w.late = append(w.late, work.Action)
 	}
 	w.in.InHand, w.pulled = nil, ""
+	w.judge(unknown)
 	w.in.Fleet, w.in.View = engine.Fleet{}, engine.View{}
 }
 
@@ -439,8 +450,12 @@ func (w *world) restartManager() {
 func (w *world) edit() {
 	record := w.in.Record
 	record.Generation++
+	w.deeds.byProbes = 0
 	spec := &record.Spec
-	switch pick(w, "field", "state", "image", "memory", "restartPolicy", "pullPolicy", "reclaimPolicy", "onUnhealthy", "retention", "retry", "deletion") {
+	switch pick(w, "field", "state", "image", "memory", "restartPolicy", "pullPolicy", "reclaimPolicy", "onUnhealthy", "retention", "retry", "deletion", "probes") {
+	case "probes":
+		spec.Probes.RestartAfterSeconds = pick(w, "restart after", int32(0), 2)
+		spec.Probes.MaxRestarts = pick(w, "max restarts", nil, ptr.To[int32](0), ptr.To[int32](2))
 	case "onUnhealthy":
 		spec.Update.OnUnhealthy = pick(w, "unhealthy", v1alpha1.UnhealthyKeep, v1alpha1.UnhealthyRollback)
 	case "retention":

@@ -73,13 +73,11 @@ func inspected(health *engine.Health) *v1alpha1.ProbeStatus {
 // bring puts a recorded verdict and what is said now together; one of the two may
 // be nil, and the result is if there is nothing to tell.
 func bring(in Input, c *engine.Container, recorded, now *v1alpha1.ProbeStatus) *v1alpha1.ProbeStatus {
-	same := c != nil && alive(c) && sameRun(in.Record.Status.Container, c)
-	switch {
-	case now == nil && same && (!c.Inspected || stopping(in, c)):
-		return recorded // nobody looks now
-	case now == nil:
+	if now == nil {
 		return unheard(in, c, recorded)
-	case recorded != nil && same && (unchanged(recorded, now) || notAskedYet(in, recorded, now)):
+	}
+	same := sameRun(in.Record.Status.Container, c)
+	if same && recorded != nil && (unchanged(recorded, now) || notAskedYet(in, recorded, now)) {
 		return recorded
 	}
 	v := *now
@@ -87,8 +85,9 @@ func bring(in Input, c *engine.Container, recorded, now *v1alpha1.ProbeStatus) *
 	if now.Since != nil {
 		v.Since = microTime(now.Since.Time)
 	}
+	failsAnew := !same || !goesOn(recorded, began(in, c))
 	switch {
-	case v.Verdict == v1alpha1.VerdictFailing && !(same && goesOn(recorded, began(in, c))):
+	case v.Verdict == v1alpha1.VerdictFailing && failsAnew:
 		v.FailedAt = v.Since
 	case recorded != nil && (unrecovered(recorded) || v.Verdict == v1alpha1.VerdictSucceeding):
 		v.FailedAt = recorded.FailedAt
@@ -119,9 +118,14 @@ func unrecovered(v *v1alpha1.ProbeStatus) bool {
 	return v.FailedAt != nil && v.Verdict != v1alpha1.VerdictSucceeding
 }
 
-// unheard is what stays of a verdict of which nobody speaks any more: that it was
-// a failure, until there is no such probe, or it succeeds.
+// unheard is what stays of a verdict of which nobody speaks now. Where nobody
+// looks, all of it; else that it was a failure, until there is no such probe, or
+// it succeeds.
 func unheard(in Input, c *engine.Container, recorded *v1alpha1.ProbeStatus) *v1alpha1.ProbeStatus {
+	looks := c == nil || c.Inspected && !stopping(in, c)
+	if !looks && alive(c) && sameRun(in.Record.Status.Container, c) {
+		return recorded
+	}
 	if !unrecovered(recorded) || !declared(in, c, recorded.Probe) {
 		return nil
 	}

@@ -66,15 +66,20 @@ func tellContainer(before, after *v1alpha1.ContainerStatus, tell teller) {
 	if created && !broughtBack {
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonCreated, "created container %s from %s", after.Name, after.Image)
 	}
-	running := after.State == v1alpha1.ContainerRunning
-	switch {
-	case before.ID == after.ID && after.UnexpectedStarts > before.UnexpectedStarts:
-		tell(corev1.EventTypeWarning, v1alpha1.ReasonUnexpectedStart, "somebody else started container %s", after.Name)
-	case running && (created || before.State != v1alpha1.ContainerRunning || !before.StartedAt.Equal(after.StartedAt)):
-		tell(corev1.EventTypeNormal, v1alpha1.ReasonStarted, "started container %s", after.Name)
-	}
+	tellStart(before, after, tell)
 	if before.ID == after.ID && before.State == v1alpha1.ContainerStopped && after.State == v1alpha1.ContainerRemoved {
 		tell(corev1.EventTypeNormal, v1alpha1.ReasonRemoved, "container %s is gone from the engine", after.Name)
+	}
+}
+
+func tellStart(before, after *v1alpha1.ContainerStatus, tell teller) {
+	same := before.ID == after.ID
+	runsOn := same && before.State == v1alpha1.ContainerRunning && before.StartedAt.Equal(after.StartedAt)
+	switch {
+	case same && after.UnexpectedStarts > before.UnexpectedStarts:
+		tell(corev1.EventTypeWarning, v1alpha1.ReasonUnexpectedStart, "somebody else started container %s", after.Name)
+	case after.State == v1alpha1.ContainerRunning && !runsOn:
+		tell(corev1.EventTypeNormal, v1alpha1.ReasonStarted, "started container %s", after.Name)
 	}
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -137,7 +138,8 @@ func TestWhatTheViewTellsOfOpenIntents(t *testing.T) {
 			operation := c.scene.reported().in.Record.Status.LastOperation
 			if c.want == "" {
 				require.Empty(t, settled)
-				require.Nil(t, operation)
+				told := slices.ContainsFunc(c.scene.in.Intents, func(i Intent) bool { return i.Outcome == failed })
+				require.Equal(t, told, operation != nil, "what is decided is told")
 				return
 			}
 			require.Len(t, settled, 1)
@@ -171,6 +173,21 @@ func TestLastOperation(t *testing.T) {
 	last = s.reported().in.Record.Status.LastOperation
 	require.Equal(t, v1alpha1.OperationUnknown, last.Outcome)
 	require.Equal(t, v1alpha1.CodeTimeout, last.Code)
+}
+
+func TestOperationThatACrashKeptFromBeingToldIsTold(t *testing.T) {
+	s := newScene().container("c1", engine.StateExited, exited(0, time.Minute)).reported()
+	s.meant(StartContainer{ID: "c1"}, outcome(v1alpha1.OperationSucceeded)).runs()
+	s.in.Last = &Outcome{Action: StartContainer{ID: "c1"}, Operation: "o-1"}
+	started := s.reported().in.Record.Status.LastOperation
+	require.Equal(t, started, s.later(time.Minute).reported().in.Record.Status.LastOperation, "told once")
+
+	s.meant(StopContainer{ID: "c1"}, outcome(v1alpha1.OperationSucceeded)).later(time.Second).ends(0)
+	checkStatus(t, s.in)
+	told := s.reported().in.Record.Status.LastOperation
+	require.Equal(t, "o-2", told.ID)
+	require.Equal(t, v1alpha1.OperationSucceeded, told.Outcome)
+	require.Equal(t, told, s.later(time.Minute).reported().in.Record.Status.LastOperation)
 }
 
 // TestEveryActionIsMeant: what changes a container cannot be done without an intent.

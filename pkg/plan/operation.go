@@ -39,7 +39,8 @@ func (i Intent) Finished(err error, settings Settings) Intent {
 	return i
 }
 
-// lastOperation is what was just done, or the last of what is settled only now.
+// lastOperation is what was just done, the last of what is settled only now, or
+// one that is remembered and that a crash kept from being told.
 func lastOperation(in Input) *v1alpha1.Operation {
 	last := in.Record.Status.LastOperation
 	if in.Last != nil && in.Last.Operation != "" {
@@ -47,13 +48,25 @@ func lastOperation(in Input) *v1alpha1.Operation {
 		intent.ID, intent.By = in.Last.Operation, askedBy(in, in.Last.Operation)
 		last = operation(intent.Finished(in.Last.Err, in.Settings), in.Now)
 	}
-	for _, intent := range Settled(in) {
+	for _, intent := range append(untold(in, last), Settled(in)...) {
 		settled := operation(intent, intent.At)
 		if last == nil || last.ID == settled.ID || settled.At.After(last.At.Time) {
 			last = settled
 		}
 	}
 	return last
+}
+
+// untold are the operations that are decided, and later than the last one told.
+func untold(in Input, last *v1alpha1.Operation) []Intent {
+	var later []Intent
+	for _, i := range in.Intents {
+		decided := i.Outcome == v1alpha1.OperationSucceeded || i.Outcome == v1alpha1.OperationFailed
+		if decided && (last == nil || i.ID != last.ID && i.At.Truncate(time.Second).After(last.At.Time)) {
+			later = append(later, i)
+		}
+	}
+	return later
 }
 
 // askedBy is who asked for the record when an operation began: what went on beside

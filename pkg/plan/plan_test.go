@@ -230,7 +230,7 @@ func checkStatus(t rapid.TB, in Input) {
 	require.NotEmpty(t, status.Phase, "13. there is always a phase")
 	require.NotContains(t, fmt.Sprint(status), in.Settings.StateRoot, "14. no path of the host is told")
 
-	if rollback(in) != nil && !refused(in) || retryAsked(in) {
+	if status.Rollback != nil && !refused(in) || retryAsked(in) {
 		return // what a report writes down is acted on from the next look on
 	}
 	again := in

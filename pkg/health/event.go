@@ -24,7 +24,7 @@ type Event struct {
 	at        time.Time
 	container string
 	operation string
-	details   json.RawMessage
+	details   any // of this package's own types
 }
 
 // ID is a UUID, the same whenever this event is derived.
@@ -53,7 +53,7 @@ func (e Event) Operation() string { return e.operation }
 
 // Details is a JSON object. Its keys depend on the type, and are those of the
 // types named …Details in this package.
-func (e Event) Details() json.RawMessage { return slices.Clone(e.details) }
+func (e Event) Details() json.RawMessage { return object(e.details) }
 
 // payload is an event as other services read it. Fields may be added to it, and
 // none is renamed or removed.
@@ -64,10 +64,10 @@ type payload struct {
 	Namespace string                   `json:"namespace"`
 	GameID    string                   `json:"game_id"`
 	// OccurredAtMs counts milliseconds since 1970.
-	OccurredAtMs int64           `json:"occurred_at_ms"`
-	ContainerID  string          `json:"container_id"`
-	OperationID  string          `json:"operation_id"`
-	Details      json.RawMessage `json:"details"`
+	OccurredAtMs int64  `json:"occurred_at_ms"`
+	ContainerID  string `json:"container_id"`
+	OperationID  string `json:"operation_id"`
+	Details      any    `json:"details"`
 }
 
 // Payload is the event as a JSON object for the platform's other services: on
@@ -111,7 +111,7 @@ func (f fact) event(record *v1alpha1.GameRuntime, kind v1alpha1.HealthEventType)
 	return Event{
 		id: uuid.NewSHA1(namespace, []byte(name)).String(), kind: kind,
 		game: types.NamespacedName{Namespace: record.Namespace, Name: record.Name}, uid: record.UID,
-		at: f.at.Time, container: f.container, operation: f.operation, details: object(f.details),
+		at: f.at.Time, container: f.container, operation: f.operation, details: f.details,
 	}
 }
 

@@ -170,7 +170,7 @@ func BenchmarkSweepNothing(b *testing.B) {
 func longLog(b *testing.B, pool *pgxpool.Pool) {
 	const games, operations = 10_000, 50
 	_, err := pool.Exec(ctx, `INSERT INTO operation_log (id, namespace, game, uid, generation, action, at, deadline, outcome)
-		SELECT gen_random_uuid(), 'default', 'g' || n % $1, 'u', 1, (ARRAY['create', 'start', 'stop', 'start', 'remove'])[1 + n % 5],
+		SELECT gen_random_uuid(), 'default', 'g' || n % $1, 'u', 1, (ARRAY['create', 'start', 'stop', 'start', 'remove'])[1 + n / $1 % 5],
 		       now() - make_interval(secs => n), now(), 'Succeeded' FROM generate_series(1, $2::int) n`, games, games*operations)
 	require.NoError(b, err)
 	tellings := make([]Telling, games)

@@ -11,17 +11,17 @@ WITH RECURSIVE games AS (
         ORDER BY o.namespace, o.game LIMIT 1
     ) following
 ), wanted AS (
-    SELECT id FROM operation_log WHERE outcome IS NULL
-    UNION
-    SELECT latest.id
+    SELECT * FROM operation_log WHERE outcome IS NULL
+    UNION ALL
+    SELECT last.*
     FROM games, unnest($1::text[], $2::int[]) AS kept (action, count), LATERAL (
-        SELECT o.id FROM operation_log o
-        WHERE o.action IN ('start', 'stop', 'remove')
-          AND o.namespace = games.namespace AND o.game = games.game AND o.action = kept.action
+        SELECT * FROM operation_log o
+        WHERE o.action IN ('start', 'stop', 'remove') AND o.namespace = games.namespace AND o.game = games.game AND o.action = kept.action
         ORDER BY o.at DESC LIMIT kept.count
-    ) latest
+    ) last
+    WHERE last.outcome IS NOT NULL
 )
 SELECT o.id::text, o.namespace, o.game, o.uid, o.generation, o.action, o.container, o.run, o.cause, o.why, o.requested_by, o.at, o.deadline,
        coalesce(o.outcome, ''), o.code, o.message, o.finished_at
-FROM wanted JOIN operation_log o USING (id)
+FROM wanted o
 ORDER BY o.at, o.id

@@ -47,8 +47,9 @@ func managesSpec(entry *metav1.ManagedFieldsEntry) bool {
 	if entry.FieldsV1 == nil {
 		return true
 	}
+	text := entry.FieldsV1.GetRawBytes()
 	var fields map[string]json.RawMessage
-	if !bytes.Contains(entry.FieldsV1.Raw, []byte(`"f:spec"`)) || json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+	if !bytes.Contains(text, []byte(`"f:spec"`)) || json.Unmarshal(text, &fields) != nil {
 		return false
 	}
 	_, spec := fields["f:spec"]

@@ -56,14 +56,17 @@ func newStage(t *testing.T, workers int) *stage {
 }
 
 // runs runs a prober for as long as the test.
-func runs(t *testing.T, p *Prober) {
+func runs(t testing.TB, p *Prober) { t.Cleanup(start(p)) }
+
+// start runs a prober until it is stopped.
+func start(p *Prober) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
-	t.Cleanup(func() {
+	return func() {
 		cancel()
-		require.NoError(t, <-done)
-	})
+		<-done
+	}
 }
 
 func (s *stage) check(ctx context.Context, _ Target, spec v1alpha1.Probe) error {

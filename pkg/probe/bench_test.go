@@ -70,13 +70,12 @@ func BenchmarkSchedule(b *testing.B) {
 func idleFleet(b *testing.B, address *net.TCPAddr, games int) (core, memory float64) {
 	var changes, checks atomic.Int32
 	before := heapBytes()
-	p := New(Options{
-		Log: logr.Discard(), OnChange: func(types.NamespacedName) { changes.Add(1) },
-		Check: func(ctx context.Context, target Target, spec v1alpha1.Probe) error {
-			checks.Add(1)
-			return check(ctx, target, spec)
-		},
-	})
+	p := New(Options{Log: logr.Discard(), OnChange: func(types.NamespacedName) { changes.Add(1) }})
+	check := p.options.Check
+	p.options.Check = func(ctx context.Context, target Target, spec v1alpha1.Probe) error {
+		checks.Add(1)
+		return check(ctx, target, spec)
+	}
 	stop := start(p)
 	defer stop()
 	watchIdle(p, games, int32(address.Port))

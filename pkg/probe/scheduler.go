@@ -24,10 +24,10 @@ const (
 	// moment elsewhere: one that was never slow before does not wait for those that
 	// were, and nobody for it.
 	slowShare = 16
+	newlySlow = 4
 	// execSlots is how many programs are run at once: each costs the engine more
 	// than a connection, and so they are never among the quick.
 	execSlots = 8
-	newlySlow = 4
 )
 
 // lane is a queue of probes that share slots. Those that were answered late the

@@ -118,7 +118,23 @@ func TestEachEventIsToldOnce(t *testing.T) {
 		tell(forgetful, again)
 		forgetful.Close()
 		require.Len(t, announced(t, rows, chess), 3, "what is there is not announced anew")
+		require.True(t, snapshot(t, rows).Equal(health.SnapshotOf(again, noon)), "and holds up nothing")
 	})
+}
+
+func TestWhatIsThereIsNotAnnouncedAnew(t *testing.T) {
+	pool := postgrestest.Schema(t)
+	rows := InPostgres(pool)
+	j := open(t, rows)
+	tell(j, running(chess, 1))
+	j.Close()
+	_, err := pool.Exec(ctx, "DELETE FROM outbox") // it was published
+	require.NoError(t, err)
+	forgetful := New(rows, logr.Discard())
+	tell(forgetful, crashed(running(chess, 1), 2))
+	forgetful.Close()
+	require.Equal(t, 1, count(t, pool, "outbox"), "the end alone")
+	require.Equal(t, 2, count(t, pool, "health_events"))
 }
 
 func TestForgottenGameIsToldOfAgain(t *testing.T) {

@@ -113,7 +113,8 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 	last := r.take(plan.GameOf(record))
 	in := r.observe(ctx, record, last)
 	p := plan.For(in)
-	if _, ended := plan.Ended(in); last == nil && !ended { // what ended beside the queue is reported before anything new is begun
+	// What ended beside the queue, and a failure, is reported before anything new is begun.
+	if _, ended := plan.Ended(in); last == nil && !ended && !plan.Failed(in) {
 		acted, outcome, err := r.act(ctx, in, p.Next())
 		if err != nil {
 			return p, err

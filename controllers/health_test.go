@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,7 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine/enginetest"
 	"galaxy.io/runtime-manager/pkg/health"
 	"galaxy.io/runtime-manager/pkg/journal"
+	"galaxy.io/runtime-manager/pkg/probe"
 )
 
 const (
@@ -212,6 +214,39 @@ func TestAProbeThatFailsAndRecoversIsToldOnceEach(t *testing.T) {
 	require.Equal(t, []v1alpha1.HealthEventType{
 		started, v1alpha1.HealthProbeFailed, v1alpha1.HealthProbeRecovered, v1alpha1.HealthProbeFailed,
 	}, w.heard())
+}
+
+// A failure is on record before anything is done about it: a stop ends what is
+// said of the run.
+func TestAFailureThatEndsTheRunIsTold(t *testing.T) {
+	w, _ := listen(t)
+	w.prober = probe.New(probe.Options{Log: logr.Discard(), Check: func(context.Context, probe.Target, v1alpha1.Probe) error {
+		return errors.New("HTTP 503")
+	}})
+	preStop := running(enginetest.GamePath, enginetest.Say, "bye")
+	w.declare(func(s *v1alpha1.GameRuntimeSpec) {
+		s.Probes.Liveness = &v1alpha1.Probe{HTTPGet: &v1alpha1.HTTPGetAction{Port: 8080}, FailureThreshold: 1}
+		s.Lifecycle.PreStop = &preStop
+	})
+	w.settle()
+	reported := make(chan struct{})
+	w.engine = &watched{Sim: w.sim, exec: func() { <-reported }}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.prober.Run(ctx) }()
+	require.Eventually(t, func() bool {
+		return w.probe(w.read(), w.mirror.View(chess))[0].Verdict == v1alpha1.VerdictFailing
+	}, patience, time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
+	w.elapse(time.Second) // this clock stands still while the prober's goes
+	w.step()
+	require.True(t, w.work.stopping(chess))
+	close(reported)
+	w.settle()
+	require.Equal(t, v1alpha1.TerminationProbeFailed, w.read().Status.LastTermination.Reason)
+	require.Equal(t, []v1alpha1.HealthEventType{started, v1alpha1.HealthProbeFailed, exited, started}, w.heard())
+	require.Contains(t, w.events(), "Warning "+v1alpha1.ReasonProbeFailed+" the liveness probe fails: ")
 }
 
 // What a status tells of that was written, and was not told when its manager

@@ -33,6 +33,18 @@ func verdicts(in Input) []v1alpha1.ProbeStatus {
 	return all
 }
 
+// Failed says that a probe fails, and that the record does not tell so yet. It
+// must before anything is done about it: a stop ends what is said of the run.
+func Failed(in Input) bool {
+	for _, v := range verdicts(in) {
+		recorded := verdictOf(in.Record.Status.Health, v.Probe)
+		if v.Verdict == v1alpha1.VerdictFailing && (recorded == nil || !v.FailedAt.Equal(recorded.FailedAt)) {
+			return true
+		}
+	}
+	return false
+}
+
 func verdictOf(all []v1alpha1.ProbeStatus, probe string) *v1alpha1.ProbeStatus {
 	for i := range all {
 		if all[i].Probe == probe {

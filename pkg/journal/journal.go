@@ -52,7 +52,7 @@ type Result struct {
 
 // kept is how many decided ones of an action are remembered for each game: what
 // may explain why a container ended or is gone, and who began its run.
-var kept = map[string]int{v1alpha1.ActionStop: keptEnds, v1alpha1.ActionRemove: keptEnds, v1alpha1.ActionStart: 1}
+var kept = map[string]int{v1alpha1.ActionStop: keptEach, v1alpha1.ActionRemove: keptEach, v1alpha1.ActionStart: keptEach}
 
 // decided says that nothing more will be learned about it.
 func (i Intent) decided() bool {
@@ -75,12 +75,12 @@ type Log interface {
 	Told(ctx context.Context) ([]health.Snapshot, error)
 }
 
-// keptEnds is how many decided stops of a game are remembered, and removals: a
-// status tells of an end long before so many others follow. A crash may come
-// between a stop and the status that tells of it, and so between the removal
-// after it and that status. Of the starts the last one is enough: the one before
-// began a run that is over.
-const keptEnds = 4
+// keptEach is how many of a game's decided starts are remembered, of its stops and
+// of its removals: a status tells of a run and of its end long before so many
+// others follow. A crash may come between a stop and the status that tells of it,
+// and so between the removal after it and that status; and before a run is seen,
+// it may be asked for again, to no effect.
+const keptEach = 4
 
 // loadRetry is the delay before a database that is away is asked again.
 const loadRetry = 500 * time.Millisecond

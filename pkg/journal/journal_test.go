@@ -120,7 +120,7 @@ func TestTheLastOfEachGameAreKept(t *testing.T) {
 			abandoned := intent(game, v1alpha1.ActionStart, 0)
 			require.NoError(t, j.Begin(ctx, abandoned))
 			want[game] = append(want[game], abandoned)
-			rounds := keptEnds + g
+			rounds := keptEach + g
 			for n := range rounds {
 				for k, action := range []string{v1alpha1.ActionStop, v1alpha1.ActionRename, v1alpha1.ActionStart, v1alpha1.ActionRemove} {
 					i := intent(game, action, 4*n+k+1)

@@ -38,7 +38,7 @@ func TestOldOperationsGo(t *testing.T) {
 	rows := InPostgres(pool)
 	j := open(t, rows)
 	actions := []string{v1alpha1.ActionCreate, v1alpha1.ActionStart, v1alpha1.ActionStop, v1alpha1.ActionRemove}
-	for n := range 3 * keptEnds {
+	for n := range 3 * keptEach {
 		for k, action := range actions {
 			for _, game := range []types.NamespacedName{chess, gone} {
 				i := intent(game, action, 10*n+k)
@@ -61,13 +61,13 @@ func TestOldOperationsGo(t *testing.T) {
 	after := open(t, rows)
 	after.Close()
 	require.Equal(t, before.Intents(chess), after.Intents(chess), "a manager that starts knows as much as before")
-	require.Len(t, after.Intents(chess), len(actions)+keptEnds+keptEnds+1)
+	require.Len(t, after.Intents(chess), len(actions)+3*keptEach)
 	require.Equal(t, len(after.Intents(chess)), count(t, pool, "operation_log WHERE game = 'chess'"), "and nothing else is kept")
 	left := after.Intents(gone)
 	require.Len(t, left, len(actions)+1, "what is open, and what is not old")
 	require.Equal(t, recent.ID, left[len(actions)].ID)
 	require.Equal(t, len(left), count(t, pool, "operation_log WHERE game = 'gone'"))
-	require.Equal(t, sweep{operations: int64(2*4*(3*keptEnds-1) - (2*keptEnds + 1))}, swept)
+	require.Equal(t, sweep{operations: int64(2*4*(3*keptEach-1) - 3*keptEach)}, swept)
 
 	swept, err = Retention{Pool: pool, Gone: isGone}.sweep(ctx, afternoon)
 	require.NoError(t, err)

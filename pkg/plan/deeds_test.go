@@ -134,7 +134,7 @@ func (w *world) checkOwed() {
 }
 
 // settleIntents is what becomes of intents once a status is written: those that
-// the view decides are decided, and of the decided starts the last is kept.
+// the view decides are decided, and of the decided starts the last ones are kept.
 func (w *world) settleIntents() {
 	for _, settled := range Settled(w.in) {
 		for i := range w.in.Intents {
@@ -150,7 +150,7 @@ func (w *world) settleIntents() {
 			starts++
 		}
 		decided := i.Outcome == v1alpha1.OperationSucceeded || i.Outcome == v1alpha1.OperationFailed
-		if i.Action != v1alpha1.ActionStart || !decided || starts == 1 {
+		if i.Action != v1alpha1.ActionStart || !decided || starts <= 4 {
 			kept = append(kept, i)
 		}
 	}

@@ -50,7 +50,11 @@ func lastOperation(in Input) *v1alpha1.Operation {
 	}
 	for _, intent := range append(untold(in, last), Settled(in)...) {
 		settled := operation(intent, intent.At)
-		if last == nil || last.ID == settled.ID || settled.At.After(last.At.Time) {
+		switch {
+		case last != nil && last.ID == settled.ID:
+			settled.At = last.At // which was told
+			last = settled
+		case last == nil || settled.At.After(last.At.Time):
 			last = settled
 		}
 	}

@@ -103,7 +103,9 @@ func TestWhenAProbeFailed(t *testing.T) {
 			third := s.later(time.Minute).says(probe, failing).reported().told(probe).FailedAt
 			require.Equal(t, s.in.Now, third.Time, "it fails in another run")
 			require.Equal(t, third, s.later(time.Minute).says(probe, succeeding).reported().told(probe).FailedAt)
-			require.Nil(t, s.later(time.Second).ends(1).silent().reported().told(probe), "what is over is not kept")
+			unseen := &scene{clone(s.in)}
+			require.Nil(t, unseen.later(time.Minute).runs().says(probe, unknown).reported().told(probe).FailedAt, "what is over is not kept")
+			require.Nil(t, s.later(time.Second).ends(1).silent().reported().told(probe))
 		})
 	}
 }

@@ -173,6 +173,12 @@ func TestLastOperation(t *testing.T) {
 	last = s.reported().in.Record.Status.LastOperation
 	require.Equal(t, v1alpha1.OperationUnknown, last.Outcome)
 	require.Equal(t, v1alpha1.CodeTimeout, last.Code)
+
+	s.meant(StartContainer{ID: "c1"}, outcome(v1alpha1.OperationUnknown), func(i *Intent) { i.ID, i.At = "o-2", s.in.Now.Add(-10*time.Second) })
+	s.runs().in.View.At = s.in.Now
+	settled := s.reported().in.Record.Status.LastOperation
+	require.Equal(t, v1alpha1.OperationSucceeded, settled.Outcome)
+	require.Equal(t, last.At, settled.At, "the time that was told stays")
 }
 
 func TestOperationThatACrashKeptFromBeingToldIsTold(t *testing.T) {

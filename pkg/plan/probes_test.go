@@ -67,6 +67,8 @@ func TestAStopForAProbeIsGoneThroughWith(t *testing.T) {
 	status := s.reported().in.Record.Status
 	require.Equal(t, v1alpha1.ReasonStopping, status.Pending.Reason)
 	require.Equal(t, metav1.ConditionFalse, findCondition(status.Conditions, v1alpha1.ConditionReady).Status)
+	s.spec(func(spec *v1alpha1.GameRuntimeSpec) { spec.Probes.RestartAfterSeconds = 600 })
+	require.Equal(t, v1alpha1.ReasonStopping, s.reported().in.Record.Status.Pending.Reason, "it is too late for patience")
 }
 
 func TestProbesRestartAGameSoManyTimesInARow(t *testing.T) {

@@ -102,12 +102,11 @@ func watchIdle(p *Prober, games int, port int32) {
 	}
 }
 
-// pace makes as many requests as games are due, spread evenly, and says what part
-// of a core that takes.
+// pace makes as many requests as games are due, in the scheduler's own rhythm, and
+// says what part of a core that takes.
 func pace(games int, request func()) float64 {
-	const tick = 20 * time.Millisecond
 	return cores(func() {
-		ticker := time.NewTicker(tick)
+		ticker := time.NewTicker(slack)
 		defer ticker.Stop()
 		for made, since := 0, time.Now(); time.Since(since) < window; <-ticker.C {
 			for due := int(time.Since(since) * time.Duration(games) / idlePeriod); made < due; made++ {

@@ -14,8 +14,9 @@ const (
 	// wakes it.
 	idle = time.Hour
 	// slack is how late a check may be made, so that the scheduler wakes once for
-	// all of the many that are due by then.
-	slack = 20 * time.Millisecond
+	// all that are due by then: a process that wakes for each spends more on waking
+	// than on checks. It adds up to nothing: a period counts from when a check was due.
+	slack = 100 * time.Millisecond
 	// moment is how long a check counts as one that is answered at once. One that
 	// takes longer makes room for others, and is checked among the slow next time.
 	moment = 100 * time.Millisecond

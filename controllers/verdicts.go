@@ -19,23 +19,19 @@ import (
 // writes.
 const quietWithin = 10 * time.Second
 
-// probe keeps the prober on the running container and returns its verdicts:
-// those on record while the engine has not told which run it is in, and while a
-// stop is in hand, during which nothing is probed.
+// probe keeps the prober on the running container and returns its verdicts. It
+// says nothing while the engine has not told which run that is in, nor while a
+// stop is in hand, during which nothing is probed: the record's verdicts stand.
 func (r *GameRuntimeReconciler) probe(record *v1alpha1.GameRuntime, view engine.View) []v1alpha1.ProbeStatus {
 	name := client.ObjectKeyFromObject(record)
 	i := slices.IndexFunc(view.Containers, func(c engine.Container) bool { return c.State == engine.StateRunning })
-	if i < 0 {
+	if i < 0 || r.work.stopping(plan.GameOf(record)) {
 		r.prober.Forget(name)
 		return nil
 	}
 	c := view.Containers[i]
-	if r.work.stopping(plan.GameOf(record)) {
-		r.prober.Forget(name)
-		return recordedVerdicts(record, c)
-	}
 	if !c.Inspected {
-		return recordedVerdicts(record, c)
+		return nil
 	}
 	instance := c.ID + "@" + c.StartedAt.UTC().Format(time.RFC3339Nano)
 	target := probe.Target{
@@ -45,29 +41,21 @@ func (r *GameRuntimeReconciler) probe(record *v1alpha1.GameRuntime, view engine.
 	return r.prober.Results(name, instance)
 }
 
-// recordedVerdicts are those of our probes on this run of the container, as far
-// as it is known which one that is.
-func recordedVerdicts(record *v1alpha1.GameRuntime, c engine.Container) []v1alpha1.ProbeStatus {
+// verdictsToKeep are the recorded ones on this run of the container, which a
+// prober that knows nothing of it begins with. A failure is none where the record
+// was edited since: that may have mended the probe.
+func verdictsToKeep(record *v1alpha1.GameRuntime, c engine.Container) []v1alpha1.ProbeStatus {
 	known := record.Status.Container
 	if known == nil || known.ID != c.ID || known.State != v1alpha1.ContainerRunning {
 		return nil
 	}
-	if c.Inspected && (known.StartedAt == nil || !known.StartedAt.Time.Equal(c.StartedAt.Truncate(time.Microsecond))) {
+	if known.StartedAt == nil || !known.StartedAt.Time.Equal(c.StartedAt.Truncate(time.Microsecond)) {
 		return nil
 	}
+	edited := record.Status.ObservedGeneration != record.Generation
 	return slices.DeleteFunc(slices.Clone(record.Status.Health), func(v v1alpha1.ProbeStatus) bool {
-		return v.Probe == v1alpha1.ProbeInspect
+		return edited && v.Verdict == v1alpha1.VerdictFailing
 	})
-}
-
-// verdictsToKeep are the recorded ones that a prober begins with. A failure is
-// none where the record was edited since: that may have mended the probe.
-func verdictsToKeep(record *v1alpha1.GameRuntime, c engine.Container) []v1alpha1.ProbeStatus {
-	verdicts := recordedVerdicts(record, c)
-	if record.Status.ObservedGeneration == record.Generation {
-		return verdicts
-	}
-	return slices.DeleteFunc(verdicts, func(v v1alpha1.ProbeStatus) bool { return v.Verdict == v1alpha1.VerdictFailing })
 }
 
 // programsOn runs programs for the prober. What an engine that is not there does

@@ -160,8 +160,8 @@ func (s *play) reset(m *model, verdict string, since time.Time) {
 
 // begin begins the check that is due next.
 func (s *play) begin(t *rapid.T) {
-	s.Prober.mu.Lock()
-	defer s.Prober.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var l *lane
 	for _, lane := range []*lane{&s.brisk, &s.slow} {
 		if len(lane.queue) > 0 && (l == nil || lane.queue[0].due.Before(l.queue[0].due)) {

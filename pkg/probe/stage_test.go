@@ -65,7 +65,9 @@ func start(p *Prober) (stop func()) {
 	go func() { done <- p.Run(ctx) }()
 	return func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			panic(err) // it never returns one
+		}
 	}
 }
 

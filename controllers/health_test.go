@@ -21,6 +21,7 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine/enginetest"
 	"galaxy.io/runtime-manager/pkg/health"
 	"galaxy.io/runtime-manager/pkg/journal"
+	"galaxy.io/runtime-manager/pkg/mirror"
 	"galaxy.io/runtime-manager/pkg/probe"
 )
 
@@ -193,27 +194,54 @@ func TestOurOwnDoingIsNoDisappearance(t *testing.T) {
 }
 
 func TestAProbeThatFailsAndRecoversIsToldOnceEach(t *testing.T) {
+	const failed, recovered = v1alpha1.HealthProbeFailed, v1alpha1.HealthProbeRecovered
 	w, _ := listen(t)
-	w.declare(nil)
-	w.settle()
-	write := func(probe v1alpha1.ProbeStatus) {
-		record := w.read()
-		status := *record.Status.DeepCopy()
-		status.Health = []v1alpha1.ProbeStatus{probe}
-		require.NoError(t, w.report(context.Background(), record, status))
+	var sick atomic.Bool
+	w.made.wire = func(w *world, _ *mirror.Options) {
+		w.prober = probe.New(probe.Options{Log: logr.Discard(), Clock: w.clock, Check: func(context.Context, probe.Target, v1alpha1.Probe) error {
+			if sick.Load() {
+				return errors.New("HTTP 503")
+			}
+			return nil
+		}})
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func(p *probe.Prober) { ended <- p.Run(ctx) }(w.prober)
+		t.Cleanup(func() {
+			cancel()
+			require.NoError(t, <-ended)
+		})
 	}
-	at := func(seconds int) *metav1.MicroTime {
-		return ptr.To(metav1.NewMicroTime(w.clock.Now().Add(time.Duration(seconds) * time.Second).Truncate(time.Microsecond)))
+	w.reboot()
+	until := func(verdict string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			w.elapse(time.Second)
+			w.step()
+			verdicts := w.read().Status.Health
+			return len(verdicts) > 0 && verdicts[0].Verdict == verdict
+		}, patience, time.Millisecond)
 	}
-	failed := at(0)
-	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictFailing, Message: "HTTP 503", Since: failed, FailedAt: failed})
-	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictFailing, Message: "HTTP 500", Since: failed, FailedAt: failed})
-	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictSucceeding, Since: at(9), FailedAt: failed})
-	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictSucceeding, Message: "still", Since: at(9), FailedAt: failed})
-	write(v1alpha1.ProbeStatus{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictFailing, Since: at(12), FailedAt: at(12)})
-	require.Equal(t, []v1alpha1.HealthEventType{
-		started, v1alpha1.HealthProbeFailed, v1alpha1.HealthProbeRecovered, v1alpha1.HealthProbeFailed,
-	}, w.heard())
+	w.declare(func(s *v1alpha1.GameRuntimeSpec) {
+		s.Probes.Readiness = &v1alpha1.Probe{
+			HTTPGet: &v1alpha1.HTTPGetAction{Path: "/", Port: 8080}, PeriodSeconds: 1, TimeoutSeconds: 60, SuccessThreshold: 1, FailureThreshold: 3,
+		}
+	})
+	until(v1alpha1.VerdictSucceeding)
+	require.Equal(t, []v1alpha1.HealthEventType{started}, w.heard())
+	sick.Store(true)
+	until(v1alpha1.VerdictFailing)
+	w.reboot()
+	until(v1alpha1.VerdictFailing)
+	require.Equal(t, []v1alpha1.HealthEventType{started, failed}, w.heard())
+	sick.Store(false)
+	until(v1alpha1.VerdictSucceeding)
+	w.reboot()
+	until(v1alpha1.VerdictSucceeding)
+	require.Equal(t, []v1alpha1.HealthEventType{started, failed, recovered}, w.heard())
+	sick.Store(true)
+	until(v1alpha1.VerdictFailing)
+	require.Equal(t, []v1alpha1.HealthEventType{started, failed, recovered, failed}, w.heard())
 }
 
 // A failure is on record before anything is done about it: a stop ends what is

@@ -193,6 +193,21 @@ func TestOurOwnDoingIsNoDisappearance(t *testing.T) {
 	}
 }
 
+func TestAStartByHandIsUnhealthy(t *testing.T) {
+	w, rows := listen(t)
+	w.declare(func(s *v1alpha1.GameRuntimeSpec) { s.RestartPolicy = v1alpha1.RestartNever })
+	w.settle()
+	id := w.container().ID
+	w.sim.Kill(id, enginetest.Ending{Code: 3})
+	w.seen(func(v engine.View) bool { return v.Containers[0].Exit != nil })
+	w.settle()
+	require.NoError(t, w.sim.Start(context.Background(), id))
+	w.seen(func(v engine.View) bool { return v.Containers[0].State == engine.StateRunning && v.Containers[0].Inspected })
+	w.settle()
+	require.Equal(t, []v1alpha1.HealthEventType{started, exited, v1alpha1.HealthInspectUnhealthy}, w.heard())
+	require.Empty(t, heard(rows)[2].Operation())
+}
+
 func TestAProbeThatFailsAndRecoversIsToldOnceEach(t *testing.T) {
 	const failed, recovered = v1alpha1.HealthProbeFailed, v1alpha1.HealthProbeRecovered
 	w, _ := listen(t)

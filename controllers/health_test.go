@@ -378,3 +378,28 @@ func TestNothingIsDerivedOfAStatusThatIsTold(t *testing.T) {
 	w.herald.look(record)
 	require.Zero(t, testing.AllocsPerRun(100, func() { w.herald.look(record) }))
 }
+
+func TestAHealthcheckThatFailsIsTold(t *testing.T) {
+	w, rows := listen(t)
+	w.sim.AddHealthcheck(image)
+	w.declare(nil)
+	w.settle()
+	turn := func(state engine.HealthState, output string) {
+		w.sim.TurnHealth(w.container().ID, engine.Health{State: state, Output: output})
+		w.seen(func(v engine.View) bool {
+			return v.Containers[0].Inspected && v.Containers[0].Health != nil && v.Containers[0].Health.State == state
+		})
+		w.settle()
+	}
+	turn(engine.HealthUnhealthy, "the turn is lost")
+	want := []v1alpha1.HealthEventType{started, v1alpha1.HealthInspectUnhealthy}
+	require.Equal(t, want, w.heard())
+	require.Contains(t, string(heard(rows)[1].Details()), "the turn is lost")
+	turn(engine.HealthHealthy, "")
+	w.reboot()
+	w.settle()
+	require.Equal(t, want, w.heard(), "its recovery is in the status alone")
+	w.elapse(time.Minute)
+	turn(engine.HealthUnhealthy, "again")
+	require.Equal(t, append(want, v1alpha1.HealthInspectUnhealthy), w.heard())
+}

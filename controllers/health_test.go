@@ -202,7 +202,9 @@ func TestAStartByHandIsUnhealthy(t *testing.T) {
 	w.seen(func(v engine.View) bool { return v.Containers[0].Exit != nil })
 	w.settle()
 	require.NoError(t, w.sim.Start(context.Background(), id))
-	w.seen(func(v engine.View) bool { return v.Containers[0].State == engine.StateRunning && v.Containers[0].Inspected })
+	w.seen(func(v engine.View) bool {
+		return v.Containers[0].State == engine.StateRunning && v.Containers[0].Inspected
+	})
 	w.settle()
 	require.Equal(t, []v1alpha1.HealthEventType{started, exited, v1alpha1.HealthInspectUnhealthy}, w.heard())
 	require.Empty(t, heard(rows)[2].Operation())

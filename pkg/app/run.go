@@ -34,6 +34,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}()
 	defer a.closeEngine()
 	defer a.listener.Close()
+	spareMemory()
 
 	database, err := a.openDatabase(ctx)
 	if err != nil {
@@ -73,6 +74,7 @@ func (a *App) serve(ctx context.Context, server *apiserver.Server, database *dat
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(apiCtx) })
 	group.Go(func() error { return database.keep(ctx) })
+	group.Go(func() error { giveBackMemory(ctx, giveBackInterval); return nil })
 	group.Go(func() error {
 		defer stopAPI()
 		select {

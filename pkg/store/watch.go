@@ -106,11 +106,12 @@ func (w *watcher) sendInitial(least int64) (int64, error) {
 	if least > p.revision {
 		return 0, storage.NewTooLargeResourceVersionError(uint64(least), uint64(p.revision), 1)
 	}
-	for _, r := range p.rows {
+	for i, r := range p.rows {
 		obj, err := w.decode(r, r.revision)
 		if err != nil {
 			return 0, err
 		}
+		p.rows[i].data = nil // thousands of them take a while to decode
 		if w.matches(obj) && !w.send(watch.Event{Type: watch.Added, Object: obj}) {
 			return 0, w.ctx.Err()
 		}

@@ -36,9 +36,10 @@ type job struct {
 // usage is what a child has used so far.
 type usage struct {
 	Processor time.Duration
-	// Resident is what the process occupies, Peak the most that it ever did, in MB.
-	// Heap is what is in use, if the garbage was to be collected first.
-	Resident, Peak, Heap float64
+	// Resident is what the process occupies, Program the part that maps files, which
+	// is the program itself, Peak the most that it ever occupied, in MB. Heap is what
+	// is in use, if the garbage was to be collected first.
+	Resident, Program, Peak, Heap float64
 	// EngineCalls and Looks are what its manager did.
 	EngineCalls int64
 	Looks       float64
@@ -110,7 +111,10 @@ func doJob(text string) error {
 	}
 	answers := json.NewEncoder(os.Stdout)
 	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
-		u := usage{Processor: processorTime(), Resident: residentMB("VmRSS:"), Peak: residentMB("VmHWM:"), Looks: looks()}
+		u := usage{
+			Processor: processorTime(), Looks: looks(),
+			Resident: residentMB("VmRSS:"), Program: residentMB("RssFile:"), Peak: residentMB("VmHWM:"),
+		}
 		if asked.Text() == collect {
 			u.Heap = heapMB()
 		}

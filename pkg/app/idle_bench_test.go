@@ -149,6 +149,7 @@ func watch(b *testing.B, m *child, database *pgxpool.Pool) float64 {
 	b.ReportMetric(float64(written["gameruntimes"]+written["events"]), "writes")
 	b.ReportMetric(float64(after.EngineCalls-before.EngineCalls), "engine-calls")
 	b.ReportMetric(after.Resident, "rss-MB")
+	b.ReportMetric(after.Program, "program-MB")
 	b.ReportMetric(after.Peak, "peak-rss-MB")
 	b.ReportMetric(after.Heap, "heap-MB")
 	return spent

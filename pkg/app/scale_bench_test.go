@@ -265,7 +265,7 @@ func heapMB() float64 {
 }
 
 // residentMB is a line of what the kernel says of this process: VmRSS is what it
-// occupies, VmHWM the most that it ever did.
+// occupies, RssFile its part that maps files, VmHWM the most that it ever occupied.
 func residentMB(line string) float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

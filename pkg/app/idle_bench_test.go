@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ func BenchmarkIdle(b *testing.B) {
 }
 
 func idle(b *testing.B, games int, probed bool) {
-	port := respond(b)
+	port, asked := respond(b)
 	server := postgrestest.StartServer(b, postgrestest.ServerOptions{})
 	config, err := testConfig(b, func(c *Config) { c.DatabaseURL, c.Resync = server.URL(), time.Hour }).complete()
 	require.NoError(b, err)
@@ -78,7 +79,9 @@ func idle(b *testing.B, games int, probed bool) {
 	began := revision(b, database)
 	awaitQuiet(b, m, database, games)
 	b.ReportMetric(float64(writes(b, database, began)["gameruntimes"])/float64(games), "start-writes/game")
+	before := asked.Load()
 	spent := watch(b, m, database)
+	b.ReportMetric(float64(asked.Load()-before)/quiet.Seconds(), "probes/s")
 	m.end()
 	b.ReportMetric(100*spent, "%core")
 	if !probed {
@@ -92,17 +95,22 @@ func idle(b *testing.B, games int, probed bool) {
 	b.ReportMetric(spent/floor, "ratio")
 }
 
-// respond answers every request of a game's probe, at all addresses of this host.
-func respond(b *testing.B) (port int32) {
+// respond answers every request of a game's probe, at all addresses of this host,
+// and counts them.
+func respond(b *testing.B) (port int32, asked *atomic.Int64) {
+	asked = &atomic.Int64{}
 	listener, err := net.Listen("tcp4", ":0")
 	require.NoError(b, err)
 	server := &http.Server{
-		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }), // or the asker went away
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			_, _ = io.WriteString(w, "ok") // or the asker went away
+		}),
 		ReadHeaderTimeout: time.Minute,
 	}
 	go func() { _ = server.Serve(listener) }() // until it is closed
 	b.Cleanup(func() { _ = server.Close() })   // with the connections
-	return int32(listener.Addr().(*net.TCPAddr).Port)
+	return int32(listener.Addr().(*net.TCPAddr).Port), asked
 }
 
 // getEvery is a probe as the API server completes it.

@@ -20,7 +20,7 @@ type server struct {
 	failHealth bool
 	failReady  bool
 	flapping   int            // how many answers in a row are alike; 0 while it does not flap
-	answered   map[string]int // answers of each probe, by its name
+	answered   map[string]int // answers of each probe since it was last told how to behave
 	delay      time.Duration
 	hung       chan struct{} // closed when the game recovers; nil while it does not hang
 	leaked     [][]byte
@@ -89,7 +89,7 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Unlock()
 	answer(w, struct {
 		status
-		// Answered counts the answers to each probe.
+		// Answered counts the answers to each probe since it was last told how to behave.
 		Answered map[string]int `json:"answered"`
 	}{s.game.status(), answered})
 }
@@ -122,6 +122,7 @@ func (s *server) misbehave(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	clear(s.answered)
 	switch r.PathValue("how") {
 	case "crash":
 		fmt.Fprintln(os.Stderr, "crashing on demand")
@@ -142,7 +143,6 @@ func (s *server) misbehave(w http.ResponseWriter, r *http.Request) {
 		s.failReady = true
 	case "flap":
 		s.flapping = max(1, number("times", 1))
-		clear(s.answered)
 	case "freeze":
 		s.game.freeze(true)
 	case "slow":

@@ -393,32 +393,6 @@ func firstFile(t *testing.T, dir string) string {
 	return filepath.Join(dir, entries[0].Name())
 }
 
-func TestCrashLoopBacksOff(t *testing.T) {
-	m := startManager(t, nil)
-	g := game("crasher")
-	g.Spec.Env = []v1alpha1.EnvVar{{Name: "CRASH_AFTER", Value: "1ms"}, {Name: "EXIT_CODE", Value: "3"}}
-	m.create(g)
-	g = m.await("crasher", "a third crash", func(g *v1alpha1.GameRuntime) bool {
-		return g.Status.LastTermination != nil && g.Status.LastTermination.InARow >= 3 && g.Status.Pending != nil && g.Status.Pending.NextTry != nil
-	})
-	require.Equal(t, int32(3), g.Status.LastTermination.ExitCode)
-	require.Equal(t, v1alpha1.TerminationCrashed, g.Status.LastTermination.Reason)
-	require.Equal(t, v1alpha1.ReasonBackOff, g.Status.Pending.Reason)
-	require.GreaterOrEqual(t, g.Status.Pending.NextTry.Sub(g.Status.LastTermination.FinishedAt.Time), 4*time.Second)
-}
-
-func TestLivenessRestarts(t *testing.T) {
-	m := startManager(t, nil)
-	g := game("frozen")
-	g.Spec.Probes.Liveness = &v1alpha1.Probe{
-		HTTPGet: &v1alpha1.HTTPGetAction{Path: "/healthz", Port: 8080}, PeriodSeconds: 1, FailureThreshold: 2,
-	}
-	m.create(g)
-	misbehave(t, m.awaitReady("frozen"), "fail-health")
-	g = m.await("frozen", "a restart", func(g *v1alpha1.GameRuntime) bool { return isReady(g) && g.Status.Restarts == 1 })
-	require.Equal(t, v1alpha1.TerminationProbeFailed, g.Status.LastTermination.Reason)
-}
-
 func TestImageThatDoesNotExist(t *testing.T) {
 	m := startManager(t, nil)
 	g := game("typo")

@@ -87,7 +87,7 @@ func (p *programs) outlives(program string, ended <-chan error) {
 	p.overdue[program]++
 	p.mu.Unlock()
 	p.waiting.Go(func() {
-		_ = <-ended // how it ended comes too late
+		<-ended //nolint:errcheck // how it ended comes too late
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.overdue[program]--; p.overdue[program] == 0 {

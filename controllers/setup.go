@@ -75,7 +75,8 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	})
 	brake.mirror, feeds.games = picture, picture.Games
 	prober := probe.New(probe.Options{
-		Log: log.WithName("probe"), OnChange: feeds.probeChanged, Exec: programsOn(options.Engine, picture.Fleet),
+		Log: log.WithName("probe"), OnChange: feeds.probeChanged, Exec: programsOn(options.Engine),
+		EngineAnswers: func() bool { return picture.Fleet().Reachable },
 	})
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -58,13 +57,9 @@ func verdictsToKeep(record *v1alpha1.GameRuntime, c engine.Container) []v1alpha1
 	})
 }
 
-// programsOn runs programs for the prober. What an engine that is not there does
-// not run says nothing of the game.
-func programsOn(e engine.Engine, fleet func() engine.Fleet) probe.Exec {
+// programsOn runs programs for the prober.
+func programsOn(e engine.Engine) probe.Exec {
 	return func(ctx context.Context, container string, command []string) (int32, string, error) {
-		if !fleet().Reachable {
-			return 0, "", errors.New("the engine does not answer")
-		}
 		result, err := e.Exec(ctx, container, command)
 		return result.Code, result.Output, err
 	}

@@ -38,6 +38,9 @@ type Options struct {
 	// Exec runs the programs of exec probes, of which there are eight at most within
 	// their timeouts. Without it their checks are not made.
 	Exec Exec
+	// EngineAnswers says that the engine does: while it does not, what comes of a
+	// program says nothing of the game. By default it always does.
+	EngineAnswers func() bool
 	// Check makes one check, and Measure asks for the number that a progress
 	// probe watches; both for real by default.
 	Check   Check
@@ -78,7 +81,10 @@ func New(options Options) *Prober {
 			return 0, "", errors.New("no programs are run here")
 		}
 	}
-	programs := newPrograms(options.Exec)
+	if options.EngineAnswers == nil {
+		options.EngineAnswers = func() bool { return true }
+	}
+	programs := newPrograms(options.Exec, options.EngineAnswers)
 	if options.Check == nil {
 		options.Check = checks{programs}.check
 	}

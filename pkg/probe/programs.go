@@ -23,6 +23,7 @@ var ErrNotMade = errors.New("the check could not be made")
 // place, so that a game that hangs does not fill up with them.
 type programs struct {
 	exec    Exec
+	answers func() bool     // the engine does
 	life    context.Context // of those that outlive their checks
 	end     context.CancelFunc
 	waiting sync.WaitGroup
@@ -31,8 +32,8 @@ type programs struct {
 	overdue map[string]int
 }
 
-func newPrograms(exec Exec) *programs {
-	p := &programs{exec: exec, overdue: map[string]int{}}
+func newPrograms(exec Exec, answers func() bool) *programs {
+	p := &programs{exec: exec, answers: answers, overdue: map[string]int{}}
 	p.life, p.end = context.WithCancel(context.Background())
 	return p
 }
@@ -43,8 +44,19 @@ func (p *programs) abandon() {
 	p.waiting.Wait()
 }
 
-// check succeeds when the program ends with 0 before the context does.
+// check succeeds when the program ends with 0 before the context does. Failures
+// while the engine does not answer are the engine's.
 func (p *programs) check(ctx context.Context, container string, action v1alpha1.ExecAction) error {
+	if p.answers() {
+		err := p.try(ctx, container, action)
+		if err == nil || p.answers() {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: the engine does not answer", ErrNotMade)
+}
+
+func (p *programs) try(ctx context.Context, container string, action v1alpha1.ExecAction) error {
 	program := strings.Join(append([]string{container}, action.Command...), "\x00")
 	if p.goesOn(program) {
 		return fmt.Errorf("%s of an earlier check still runs", action.Command[0])

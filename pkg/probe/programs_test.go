@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type container struct {
 	*programs
 	begun chan string // the container of each program
 	end   chan result
+	away  atomic.Bool // the engine
 }
 
 type result struct {
@@ -39,7 +41,7 @@ func newContainer(t *testing.T) *container {
 		case <-ctx.Done():
 			return 0, "", ctx.Err()
 		}
-	})
+	}, func() bool { return !c.away.Load() })
 	t.Cleanup(c.abandon)
 	return c
 }
@@ -80,6 +82,25 @@ func TestAProgramThatCannotBeRunTellsNothing(t *testing.T) {
 	game := newContainer(t)
 	game.end <- result{err: errors.New("the engine does not answer")}
 	require.ErrorIs(t, game.check("c1", patience), ErrNotMade)
+}
+
+func TestAnEngineThatHangsIsNoFailureOfAGame(t *testing.T) {
+	game := newContainer(t)
+	require.EqualError(t, game.check("c1", time.Millisecond), "no answer in time", "it is not known yet")
+	awaitOne(t, game.begun)
+	game.away.Store(true)
+	require.ErrorIs(t, game.check("c1", time.Millisecond), ErrNotMade)
+	require.ErrorIs(t, game.check("c2", time.Millisecond), ErrNotMade)
+	require.Empty(t, game.begun, "nothing more is asked of it")
+
+	game.away.Store(false)
+	answer := make(chan error, 1)
+	go func() { answer <- game.check("c2", patience) }()
+	awaitOne(t, game.begun)
+	game.away.Store(true)
+	game.end <- result{code: 1}
+	game.end <- result{code: 1}
+	require.ErrorIs(t, awaitOne(t, answer), ErrNotMade)
 }
 
 func TestAProgramThatGoesOnIsNotBegunAgain(t *testing.T) {

@@ -149,6 +149,10 @@ func exit(state *container.State) *engine.Exit {
 	e := &engine.Exit{
 		Code: int32(state.ExitCode), OOMKilled: state.OOMKilled, Error: tidy(state.Error), FinishedAt: parseTime(state.FinishedAt),
 	}
+	// Docker notes a start once it is over, and a short run may be over before.
+	if started := parseTime(state.StartedAt); !e.FinishedAt.IsZero() && !e.FinishedAt.After(started) {
+		e.FinishedAt = started.Add(time.Microsecond)
+	}
 	if e.Error != "" {
 		e.StartKind = startKind(state.Error)
 	}

@@ -175,3 +175,21 @@ func TestNetworkIsMadeOnce(t *testing.T) {
 	require.NoError(t, callers.Wait())
 	require.EqualValues(t, 1, made.Load())
 }
+
+// Docker notes a start once it is over, when a short run may be as well.
+func TestARunEndsAfterItBegan(t *testing.T) {
+	const before, after = "2026-05-04T12:00:00.000000001Z", "2026-05-04T12:00:01Z"
+	for name, c := range map[string]struct{ started, finished, want string }{
+		"a long run":      {before, after, after},
+		"a short run":     {after, before, "2026-05-04T12:00:01.000001Z"},
+		"at once":         {after, after, "2026-05-04T12:00:01.000001Z"},
+		"of no known end": {after, "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found, err := answer(t, says(200, `{"Id":"1","Name":"chess","State":{"Status":"exited","StartedAt":"`+c.started+`",
+				"FinishedAt":"`+c.finished+`"},"Config":{},"HostConfig":{},"NetworkSettings":{}}`)).Inspect(t.Context(), "1")
+			require.NoError(t, err)
+			require.Equal(t, c.want, found.Exit.FinishedAt.Format(time.RFC3339Nano))
+		})
+	}
+}

@@ -59,7 +59,6 @@ func misbehaviours() []misbehaviour {
 		{name: "is-killed", begin: byHand("kill"), check: endedBy(v1alpha1.TerminationStoppedByHand), heard: v1alpha1.ReasonExited, events: told{began, exited, began}},
 		{name: "vanishes", begin: byHand("rm", "-f"), check: vanished, heard: v1alpha1.ReasonVanished, events: told{began, disappeared, began}},
 		{name: "is-stopped", begin: stopped, check: stoppedByUs, heard: v1alpha1.ReasonEnded, events: told{began, exited}},
-		{name: "is-made-anew", begin: restartAsked, check: madeAnew, heard: v1alpha1.ReasonEnded, events: told{began, exited, began}},
 		{name: "is-deleted", begin: deleted, check: gone, heard: v1alpha1.ReasonEnded, events: told{began, exited}},
 
 		{name: "hangs", declare: livenessBy(get("/healthz")), begin: does("hang"), check: restartedFor("liveness probe failed: no answer in time"), heard: v1alpha1.ReasonProbeFailed, events: told{began, fails, exited, began, recovers}},
@@ -73,6 +72,9 @@ func misbehaviours() []misbehaviour {
 
 		{name: "slow-but-in-time", declare: allProbes, begin: does("slow?ms=200"), check: unmoved, heard: v1alpha1.ReasonReady, events: told{began}},
 		{name: "flaps", declare: allProbes, begin: does("flap"), check: unmoved, heard: v1alpha1.ReasonReady, events: told{began}},
+
+		// Last, since the old container is kept for a while.
+		{name: "is-made-anew", begin: restartAsked, check: madeAnew, heard: v1alpha1.ReasonEnded, events: told{began, exited, began}},
 	}
 }
 

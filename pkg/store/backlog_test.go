@@ -50,22 +50,35 @@ func drain(t *testing.T, w watch.Interface, n int) (events []watch.Event, open b
 	return events, true
 }
 
+// The cache gives a watch up that takes nothing for some 50 ms, by the clock on
+// the wall: on a host that is busy for that long, one that takes at once as well.
+// So one burst of three has to come through; without a backlog none does.
 func TestABurstEndsNoWatchOfAClientThatIsSlowForAMoment(t *testing.T) {
 	const burst = maxBacklog - 100
+	for range 3 {
+		if events, open := watchBurst(t, burst); open {
+			previous := uint64(0)
+			for _, e := range events {
+				version, err := storage.APIObjectVersioner{}.ObjectResourceVersion(e.Object)
+				require.NoError(t, err)
+				require.Greater(t, version, previous, "in order, and once")
+				previous = version
+			}
+			return
+		}
+	}
+	t.Fatal("each burst ended its watch")
+}
+
+// watchBurst has a client take nothing before a burst is over.
+func watchBurst(t *testing.T, burst int) (events []watch.Event, open bool) {
+	t.Helper()
 	s := cachedSubject(t)
 	w, err := backlogged{s.Interface}.Watch(context.Background(), "/pods/", storage.ListOptions{ResourceVersion: "1", Predicate: storage.Everything, Recursive: true})
 	require.NoError(t, err)
 	defer w.Stop()
 	createPods(t, s, 0, burst)
-	events, open := drain(t, w, burst)
-	require.True(t, open)
-	previous := uint64(0)
-	for _, e := range events {
-		version, err := storage.APIObjectVersioner{}.ObjectResourceVersion(e.Object)
-		require.NoError(t, err)
-		require.Greater(t, version, previous, "in order, and once")
-		previous = version
-	}
+	return drain(t, w, burst)
 }
 
 func TestTheCacheWaitsForAClientThatStaysBehind(t *testing.T) {

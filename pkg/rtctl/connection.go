@@ -15,6 +15,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 )
@@ -50,6 +51,10 @@ func newConnection() *connection {
 func (c *connection) client() (*rest.RESTClient, string, error) {
 	if err := c.find(); err != nil {
 		return nil, "", err
+	}
+	// Of files that are not there, client-go makes a server at localhost:8080.
+	if raw, err := c.flags.ToRawKubeConfigLoader().RawConfig(); err == nil && clientcmdapi.IsConfigEmpty(&raw) {
+		return nil, "", fmt.Errorf("kubeconfig %s: there is no such file, or nothing in it", c.kubeconfig)
 	}
 	config, err := c.flags.ToRESTConfig()
 	if err != nil {

@@ -282,6 +282,8 @@ func TestKubeconfigPlaces(t *testing.T) {
 	broken(environment)
 	t.Setenv("KUBECONFIG", environment)
 	fails(environment)
+	t.Setenv("KUBECONFIG", filepath.Join(data, "nothing"))
+	fails("there is no such file, or nothing in it")
 	stdout, _, err := rtctl(t, "history", "chess", "--kubeconfig", filepath.Join(data, "kubeconfig"))
 	require.NoError(t, err)
 	require.NotEmpty(t, stdout)

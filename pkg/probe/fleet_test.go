@@ -135,7 +135,7 @@ func TestGamesThatHangDelayNoOther(t *testing.T) {
 			assert.Equal(c, size*9/10, len(p.brisk.queue)+len(p.slow.queue), "they are in the schedule again")
 			assert.Equal(c, size/10, p.slow.busy, "those that hang take no slot of the others")
 		}, patience, time.Millisecond)
-		clock.Step(10 * time.Second)
+		elapse(p, clock, 10*time.Second)
 	}
 	require.EqualValues(t, size/10, hanging.Load(), "they have hung all the while")
 	made.Range(func(game, n any) bool {

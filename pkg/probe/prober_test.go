@@ -60,7 +60,7 @@ func TestVerdictsAreUnknownAtFirst(t *testing.T) {
 	}
 	require.Equal(t, []string{v1alpha1.ProbeLiveness, v1alpha1.ProbeReadiness}, order, "only those that are configured")
 	s.awaitScheduled(map[string]float64{"/ready": 30, "/live": 40})
-	s.clock.Step(30 * time.Second)
+	s.elapse(30 * time.Second)
 	s.await("/ready")
 }
 
@@ -131,7 +131,7 @@ func TestTheSameTargetChangesNothing(t *testing.T) {
 	s.await("/ready")
 	s.awaitChange()
 	s.awaitScheduled(map[string]float64{"/ready": 10})
-	s.clock.Step(4 * time.Second)
+	s.elapse(4 * time.Second)
 	again := target
 	again.Address = "10.0.0.2" // its network was connected anew
 	again.Probes.Readiness = get("/ready", func(p *v1alpha1.Probe) {
@@ -189,13 +189,13 @@ func TestVerdictsSurviveAManager(t *testing.T) {
 	s.Watch(s.target("run-1", v1alpha1.Probes{Startup: get("/start"), Liveness: get("/live"), Readiness: get("/ready")}), recorded)
 	require.Equal(t, recorded[:3], s.Results(chess, "run-1"))
 	s.awaitScheduled(map[string]float64{"/live": 10, "/ready": 10}) // the start is over
-	s.clock.Step(10 * time.Second)
+	s.elapse(10 * time.Second)
 	s.await("/live", "/ready")
 	s.awaitScheduled(map[string]float64{"/live": 10, "/ready": 10})
 	require.Equal(t, recorded[:3], s.Results(chess, "run-1"))
 	require.Empty(t, s.changed, "nothing is told anew")
 	s.answer("/live", nil)
-	s.clock.Step(10 * time.Second)
+	s.elapse(10 * time.Second)
 	s.awaitChange()
 	require.Equal(t, map[string]string{"startup": "Succeeding", "liveness": "Succeeding", "readiness": "Succeeding"}, s.verdicts("run-1"))
 }
@@ -300,16 +300,16 @@ func TestASlowCheckDoesNotShiftTheSchedule(t *testing.T) {
 	s.await("/slow")
 	s.awaitScheduled(map[string]float64{"/slow": 10})
 	release := s.hang("/slow")
-	s.clock.Step(10 * time.Second)
+	s.elapse(10 * time.Second)
 	s.await("/slow")
-	s.clock.Step(4 * time.Second)
+	s.elapse(4 * time.Second)
 	release()
 	s.awaitScheduled(map[string]float64{"/slow": 6})
 
 	release = s.hang("/slow")
-	s.clock.Step(6 * time.Second)
+	s.elapse(6 * time.Second)
 	s.await("/slow")
-	s.clock.Step(25 * time.Second)
+	s.elapse(25 * time.Second)
 	release()
 	s.await("/slow") // at once, for the checks it was late for all together
 	s.awaitScheduled(map[string]float64{"/slow": 5})

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"galaxy.io/runtime-manager/api/v1alpha1"
 )
 
@@ -58,7 +60,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	defer p.programs.abandon()
 	defer p.running.Wait()
 	for {
-		timer.Reset(p.launch(ctx))
+		p.launch(ctx, timer)
 		select {
 		case <-timer.C():
 		case <-p.woken:
@@ -68,8 +70,8 @@ func (p *Prober) Run(ctx context.Context) error {
 	}
 }
 
-// launch begins the checks that are due, and says how long to wait for the next.
-func (p *Prober) launch(ctx context.Context) time.Duration {
+// launch begins the checks that are due, and sets the timer for the next.
+func (p *Prober) launch(ctx context.Context, timer clock.Timer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, wait := p.options.Clock.Now(), idle
@@ -85,7 +87,7 @@ func (p *Prober) launch(ctx context.Context) time.Duration {
 	}
 	wait = max(wait, slack)
 	p.wakeAt = now.Add(wait)
-	return wait
+	timer.Reset(wait)
 }
 
 // boardLocked takes the probe that is first in a lane, and a slot for its check.

@@ -191,11 +191,20 @@ func (s *stage) awaitScheduled(want map[string]float64) {
 	}, patience, time.Millisecond)
 }
 
+// elapse lets time pass, between two looks of the scheduler at the clock.
+func (s *stage) elapse(d time.Duration) { elapse(s.Prober, s.clock, d) }
+
+func elapse(p *Prober, clock *testclock.FakeClock, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clock.Step(d)
+}
+
 // step lets ten seconds pass, after which a path is checked.
 func (s *stage) step(path string) {
 	s.t.Helper()
 	s.awaitScheduled(map[string]float64{path: 10})
-	s.clock.Step(10 * time.Second)
+	s.elapse(10 * time.Second)
 	s.await(path)
 }
 

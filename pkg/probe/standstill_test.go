@@ -32,7 +32,7 @@ func TestANumberThatStandsStillFails(t *testing.T) {
 	s.await("/start")
 	s.awaitScheduled(map[string]float64{"/start": 10})
 	s.answer("/start", nil)
-	s.clock.Step(10 * time.Second) // the number's time counts from here
+	s.elapse(10 * time.Second) // the number's time counts from here
 	s.await("/start", "/turn")
 	s.awaitChange()
 	s.awaitChange()

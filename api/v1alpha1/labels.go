@@ -17,6 +17,10 @@ const AnnotationDriftPolicy = "runtime.galaxy.io/drift-policy"
 // what it waits to do again is tried at once.
 const AnnotationRetry = "runtime.galaxy.io/retry"
 
+// AnnotationWish holds the last wishes of services that changed a record, newest
+// first, each as caller/verb/id: one that is delivered again is not carried out again.
+const AnnotationWish = "runtime.galaxy.io/wish"
+
 // AnnotationAdopted names the container, by its id, that a record was made from
 // and that is its own though its labels say otherwise.
 const AnnotationAdopted = "runtime.galaxy.io/adopted"

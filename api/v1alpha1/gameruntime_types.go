@@ -87,11 +87,12 @@ const (
 // moves: the new image has to contain ":1.2." or ":1." of the old one's version,
 // if that is one. Patterns do it, as CEL's semver functions take no image apart,
 // pass the moving tags 1 and 1.2, and are no part of Kubernetes before 1.34.
+// Clients tell the two apart by their reasons, which become the types of causes.
 
 // GameRuntimeSpec declares one game: one container with one state directory.
 // +kubebuilder:validation:XValidation:rule="!has(self.ports) || self.ports.all(p, !has(p.hostPort) || p.hostPort == 0 || self.ports.exists_one(q, has(q.hostPort) && q.hostPort == p.hostPort && q.protocol == p.protocol))",message="host ports must be unique within a record",fieldPath=".ports"
-// +kubebuilder:validation:XValidation:rule="self.update.policy == 'Any' || self.image.matches(':v?(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?(@.*)?$')",messageExpression="self.image + ' has no semantic version as its tag, such as :1.2.3 or :v1.2.3-rc.1 (a digest may follow it): give it one, or set update.policy to Any'",message="must have a semantic version as its tag, or update.policy must be Any",fieldPath=".image"
-// +kubebuilder:validation:XValidation:rule="self.update.policy == 'Any' || self.image.replace(':v', ':').contains(oldSelf.image.replace(':v', ':').find(':(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?(@.*)?$').find(self.update.policy == 'Minor' ? ':[0-9]+[.]' : ':[0-9]+[.][0-9]+[.]'))",messageExpression="'from ' + oldSelf.image + ' to ' + self.image + ' is further than update.policy ' + self.update.policy + ' goes: widen that in the same write'",message="is further from the present image than update.policy goes",fieldPath=".image"
+// +kubebuilder:validation:XValidation:rule="self.update.policy == 'Any' || self.image.matches(':v?(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?(@.*)?$')",messageExpression="self.image + ' has no semantic version as its tag, such as :1.2.3 or :v1.2.3-rc.1 (a digest may follow it): give it one, or set update.policy to Any'",message="must have a semantic version as its tag, or update.policy must be Any",fieldPath=".image",reason=FieldValueRequired
+// +kubebuilder:validation:XValidation:rule="self.update.policy == 'Any' || self.image.replace(':v', ':').contains(oldSelf.image.replace(':v', ':').find(':(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?(@.*)?$').find(self.update.policy == 'Minor' ? ':[0-9]+[.]' : ':[0-9]+[.][0-9]+[.]'))",messageExpression="'from ' + oldSelf.image + ' to ' + self.image + ' is further than update.policy ' + self.update.policy + ' goes: widen that in the same write'",message="is further from the present image than update.policy goes",fieldPath=".image",reason=FieldValueForbidden
 type GameRuntimeSpec struct {
 	// State is what the game should be: Running or Stopped. A stopped game
 	// keeps its container and its state directory.

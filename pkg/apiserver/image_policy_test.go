@@ -25,7 +25,7 @@ func testImageVersion(t *testing.T, a *api) {
 	records := a.games(a.namespace("image-version"))
 	refused := func(t *testing.T, image, policy string) {
 		_, err := records.Create(t.Context(), game("chess", with(imageSpec(image, policy))), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		requireStatus(t, err, 422, "spec.image: Invalid value: ")
+		requireStatus(t, err, 422, "spec.image: Required value: ")
 		requireStatus(t, err, 422, image+" has no semantic version as its tag")
 		requireStatus(t, err, 422, "set update.policy to Any")
 	}
@@ -111,7 +111,7 @@ func testImageDistance(t *testing.T, a *api) {
 				require.NoError(t, err)
 				return
 			}
-			requireStatus(t, err, 422, "spec.image: Invalid value: ")
+			requireStatus(t, err, 422, "spec.image: Forbidden: ")
 			requireStatus(t, err, 422, "from "+c.from.image+" to "+c.to.image+" is further than update.policy "+c.refused+" goes")
 		})
 	}

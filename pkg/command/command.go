@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/utils/ptr"
 
@@ -100,6 +101,9 @@ func (c *Commander) Stop(ctx context.Context, wish Wish) (Answer, error) {
 
 // Restart has a running game restarted in a new container with the same state.
 func (c *Commander) Restart(ctx context.Context, wish Restart) (Answer, error) {
+	if wish.ID == "" { // it alone is another when it is written twice, should an answer be lost
+		wish.ID = string(uuid.NewUUID())
+	}
 	return c.change(ctx, VerbRestart, wish.Wish, func(record *v1alpha1.GameRuntime) (change, error) {
 		if err := recorded(record); err != nil {
 			return change{}, err

@@ -135,6 +135,7 @@ func TestCommander(t *testing.T) {
 		"somebody without rights":                  testForbidden,
 		"a namespace that is missing":              testNoNamespace,
 		"a caller who does not wait":               testNoTime,
+		"trouble":                                  testTrouble,
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, newDesk(t, server, server.Namespace(t, strings.ReplaceAll(name, " ", "-"))))
@@ -548,16 +549,4 @@ func testNoTime(t *testing.T, d *desk) {
 	_, err := d.Start(ctx, Start{Wish: of(lobby), Image: image})
 	require.True(t, refusedWith(t, err, v1alpha1.CodeTimeout, "").Retryable)
 	require.ErrorIs(t, err, context.Canceled)
-}
-
-func TestServerAway(t *testing.T) {
-	server := apiservertest.Start(t)
-	d := newDesk(t, server, "default")
-	d.patience = 200 * time.Millisecond
-	d.start()
-	server.Stop()
-	_, err := d.Stop(t.Context(), of(lobby))
-	e := refusedWith(t, err, v1alpha1.CodeServiceUnavailable, "")
-	require.True(t, e.Retryable)
-	require.NotContains(t, e.Message, "127.0.0.1", "nobody learns where we look for it")
 }

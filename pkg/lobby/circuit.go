@@ -80,7 +80,7 @@ func (c *circuit) state() state {
 	switch {
 	case !c.opened:
 		return closed
-	case !c.trying && c.clock.Now().Before(c.until):
+	case c.clock.Now().Before(c.until):
 		return open
 	default:
 		return halfOpen

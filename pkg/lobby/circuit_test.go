@@ -56,7 +56,9 @@ func (f *flapping) holds(t *testing.T) (letGo func()) {
 func once(o *Options) { o.Attempts, o.FailureLimit = 1, 3 }
 
 func kindOf(c *Client) Kind {
-	_, err := c.Game(context.Background(), "chess")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := c.Game(ctx, "chess")
 	return KindOf(err)
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,7 +180,19 @@ func (a *authority) serves(change ...func(*tls.Config)) func(*httptest.Server) {
 func TestCertificateIsRotated(t *testing.T) {
 	authority := newAuthority(t)
 	var shown []string
-	lobby := startStub(t, authority.serves(), func(w http.ResponseWriter, r *http.Request) {
+	var open atomic.Int32 // connections
+	setUp := func(s *httptest.Server) {
+		authority.serves()(s)
+		s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				open.Add(1)
+			case http.StateClosed:
+				open.Add(-1)
+			}
+		}
+	}
+	lobby := startStub(t, setUp, func(w http.ResponseWriter, r *http.Request) {
 		for _, cert := range r.TLS.PeerCertificates {
 			shown = append(shown, cert.Subject.CommonName)
 		}
@@ -202,6 +215,7 @@ func TestCertificateIsRotated(t *testing.T) {
 	rewrite(t, keyFile, newKey)
 	asked()
 	assert.Equal(t, []string{"old", "old", "old", "new"}, shown)
+	assert.Eventually(t, func() bool { return open.Load() == 1 }, patience, time.Millisecond, "the old connection goes")
 	assert.Len(t, log.with("keeping the Lobby's former credentials"), 1)
 	assert.Len(t, log.with("using the Lobby's new credentials"), 1)
 }

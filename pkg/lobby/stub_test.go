@@ -82,6 +82,12 @@ func stuck(w http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
+// endless writes as long as somebody listens.
+func endless(w http.ResponseWriter, _ *http.Request) {
+	for _, err := fmt.Fprint(w, chess); err == nil; _, err = fmt.Fprint(w, strings.Repeat(" ", 1<<10)) {
+	}
+}
+
 // half breaks off in the middle of an answer.
 func half(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", fmt.Sprint(len(chess)))

@@ -12,7 +12,7 @@ export CGO_ENABLED := 0
 
 # What runs concurrently is tested under the race detector. The packages on the
 # API server's libraries are not: compiling those a second time takes minutes.
-RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe
+RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/...
 PLAIN := ./pkg/apiserver/... ./pkg/command ./pkg/rtctl ./pkg/store
 
 .PHONY: help
@@ -25,7 +25,7 @@ run: provision build ## Run the manager here with the sample games, until Ctrl-C
 
 # -count=1: the engine and the database are no part of what the cache compares.
 .PHONY: test
-test: provision registry image ## Unit, store and integration tests, on a real Docker engine and PostgreSQL
+test: provision registry image ## Unit, store and integration tests, on a real Docker engine, PostgreSQL and Redis
 	go vet -tags integration,podman ./...
 	CGO_ENABLED=1 go test -count=1 -race -tags integration $(RACE)
 	go test -count=1 $(PLAIN)

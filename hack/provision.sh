@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what Runtime Manager needs is on this machine: a Docker engine
-# that answers, PostgreSQL's programs, kubectl, a C compiler for the race
-# detector. On Debian, as root, it installs what is missing; elsewhere it says
+# that answers, PostgreSQL's programs, Redis's server, kubectl, a C compiler for the
+# race detector. On Debian, as root, it installs what is missing; elsewhere it says
 # what to install. It may be run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,6 +30,7 @@ install_missing() {
 		packages+=(docker.io iptables)
 	fi
 	have_postgres || packages+=(postgresql)
+	command -v redis-server >/dev/null || packages+=(redis-server)
 	command -v "$(go env CC)" >/dev/null || packages+=(gcc libc6-dev)
 	[ ${#packages[@]} -eq 0 ] && return
 	if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
@@ -42,7 +43,22 @@ install_missing() {
 		packages+=(docker-cli)
 	fi
 	say "installing ${packages[*]}"
-	apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}" >/dev/null
+	without_redis_service apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}" >/dev/null
+}
+
+# without_redis_service runs an installation that starts no Redis: tests start
+# their own. One that was here before is left alone.
+without_redis_service() {
+	if command -v redis-server >/dev/null || [ ! -d /run/systemd/system ]; then
+		"$@"
+		return
+	fi
+	systemctl mask --runtime --quiet redis-server
+	local status=0
+	"$@" || status=$?
+	systemctl unmask --runtime --quiet redis-server
+	[ "$status" -eq 0 ] || return "$status"
+	systemctl disable --quiet redis-server
 }
 
 # start_engine starts a daemon that outlives us, where no service manager does.

@@ -133,7 +133,8 @@ func TestWhatIsThereIsNotAnnouncedAnew(t *testing.T) {
 	forgetful := New(rows, logr.Discard())
 	tell(forgetful, crashed(running(chess, 1), 2))
 	forgetful.Close()
-	require.Equal(t, 1, count(t, pool, "outbox"), "the end alone")
+	require.Equal(t, 1, count(t, pool, "outbox WHERE stream = 'runtime:health_events'"), "the end alone")
+	require.Equal(t, 1, count(t, pool, "outbox WHERE stream = 'notification:intents'"), "and for people")
 	require.Equal(t, 2, count(t, pool, "health_events"))
 }
 

@@ -138,18 +138,29 @@ func (t tables) Tell(ctx context.Context, tellings []Telling) error {
 // eventColumns is nil where there is no event.
 func eventColumns(tellings []Telling) []any {
 	var ids, namespaces, games, uids, kinds, containers, operations, details, payloads []string
+	var notificationIDs, notifications []*string // NULL for most
 	var ats []time.Time
 	for _, t := range tellings {
 		for _, e := range t.Events {
 			ids, namespaces, games, uids = append(ids, e.ID()), append(namespaces, e.Game().Namespace), append(games, e.Game().Name), append(uids, string(e.UID()))
 			kinds, ats, containers, operations = append(kinds, string(e.Type())), append(ats, e.At()), append(containers, e.Container()), append(operations, e.Operation())
 			details, payloads = append(details, storableJSON(e.Details())), append(payloads, storableJSON(e.Payload()))
+			id, notification := notificationColumns(e)
+			notificationIDs, notifications = append(notificationIDs, id), append(notifications, notification)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	return []any{ids, namespaces, games, uids, kinds, ats, containers, operations, details, payloads}
+	return []any{ids, namespaces, games, uids, kinds, ats, containers, operations, details, payloads, notificationIDs, notifications}
+}
+
+func notificationColumns(e health.Event) (id, payload *string) {
+	n, ok := e.Notification()
+	if !ok {
+		return nil, nil
+	}
+	return &n.ID, new(storableJSON(n.Payload))
 }
 
 func snapshotColumns(tellings []Telling) []any {

@@ -1,0 +1,73 @@
+package journal
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"galaxy.io/runtime-manager/pkg/postgres"
+)
+
+//go:embed sql/waiting.sql
+var waitingMessages string
+
+const (
+	publishedMessages = "UPDATE outbox SET published_at = now() WHERE id = ANY($1::uuid[]) AND published_at IS NULL"
+	backlog           = "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 FROM outbox WHERE published_at IS NULL"
+)
+
+// Message is what other services are to be told, on a stream.
+type Message struct {
+	// ID is a UUID, the same each time the message is published.
+	ID     string
+	Stream string
+	// Game is the record's namespace and name, with a slash between; messages of one
+	// game are published in order.
+	Game    string
+	Payload json.RawMessage
+	// CreatedAt is when it was written, by the database's clock.
+	CreatedAt time.Time
+}
+
+// Outbox is the table of that name, as whoever publishes its rows uses it.
+type Outbox struct{ Pool *pgxpool.Pool }
+
+// Waiting returns the messages that are not published, oldest first and at most
+// limit of each stream.
+func (o Outbox) Waiting(ctx context.Context, limit int) ([]Message, error) {
+	rows, _ := o.Pool.Query(ctx, waitingMessages, limit) // the rows tell the error
+	messages, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Message])
+	if err != nil {
+		return nil, fmt.Errorf("reading the outbox: %w", err)
+	}
+	return messages, nil
+}
+
+// Published notes by their ids that messages are. It may be repeated.
+func (o Outbox) Published(ctx context.Context, ids []string) error {
+	if _, err := o.Pool.Exec(ctx, publishedMessages, ids); err != nil {
+		return fmt.Errorf("noting what was published: %w", err)
+	}
+	return nil
+}
+
+// Backlog returns how many messages wait, and since when the oldest does.
+func (o Outbox) Backlog(ctx context.Context) (waiting int, oldest time.Duration, err error) {
+	var seconds float64
+	if err := o.Pool.QueryRow(ctx, backlog).Scan(&waiting, &seconds); err != nil {
+		return 0, 0, fmt.Errorf("counting the outbox: %w", err)
+	}
+	return waiting, time.Duration(seconds * float64(time.Second)), nil
+}
+
+// Listen calls back whenever messages were written, by whichever process, or may
+// have been while nobody listened. It returns when ctx ends.
+func (o Outbox) Listen(ctx context.Context, log logr.Logger, written func()) {
+	postgres.Listen(ctx, o.Pool, "outbox", log, func(string) { written() })
+}

@@ -1,10 +1,11 @@
 -- +goose Up
 
 -- What waits is read stream by stream, so that one that cannot be written to holds
--- up none of the others. What was published goes by that time.
+-- up none of the others. published_at is the time of the stream's entry, by Redis's
+-- clock: what Redis lost is found by it, and the rest goes by it.
 DROP INDEX outbox_waiting;
 CREATE INDEX outbox_waiting ON outbox (stream, seq) WHERE published_at IS NULL;
-CREATE INDEX outbox_published_at ON outbox (published_at) WHERE published_at IS NOT NULL;
+CREATE INDEX outbox_published_at ON outbox (published_at) INCLUDE (stream) WHERE published_at IS NOT NULL;
 
 -- Whoever writes to the outbox, and from whichever process, wakes the one that
 -- publishes when that is committed.

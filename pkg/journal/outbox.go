@@ -18,7 +18,9 @@ import (
 var waitingMessages string
 
 const (
-	publishedMessages = "UPDATE outbox SET published_at = now() WHERE id = ANY($1::uuid[]) AND published_at IS NULL"
+	publishedMessages = "UPDATE outbox o SET published_at = p.at FROM unnest($1::uuid[], $2::timestamptz[]) AS p (id, at) WHERE o.id = p.id"
+	reachedStreams    = "SELECT stream, max(published_at) FROM outbox WHERE published_at IS NOT NULL GROUP BY stream"
+	recallMessages    = "UPDATE outbox SET published_at = NULL WHERE stream = $1 AND published_at >= $2"
 	backlog           = "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 FROM outbox WHERE published_at IS NULL"
 )
 
@@ -27,6 +29,8 @@ type Message struct {
 	// ID is a UUID, the same each time the message is published.
 	ID     string
 	Stream string
+	// Type says what the payload tells of; empty if it does not say.
+	Type string
 	// Game is the record's namespace and name, with a slash between; messages of one
 	// game are published in order.
 	Game    string
@@ -49,12 +53,49 @@ func (o Outbox) Waiting(ctx context.Context, limit int) ([]Message, error) {
 	return messages, nil
 }
 
-// Published notes by their ids that messages are. It may be repeated.
-func (o Outbox) Published(ctx context.Context, ids []string) error {
-	if _, err := o.Pool.Exec(ctx, publishedMessages, ids); err != nil {
+// Publication is one of a message.
+type Publication struct {
+	// ID is the message's.
+	ID string
+	// At is the time of its entry, by the clock of the one that keeps the streams.
+	At time.Time
+}
+
+// Published notes that messages are. It may be repeated.
+func (o Outbox) Published(ctx context.Context, publications []Publication) error {
+	ids, ats := make([]string, len(publications)), make([]time.Time, len(publications))
+	for i, p := range publications {
+		ids[i], ats[i] = p.ID, p.At
+	}
+	if _, err := o.Pool.Exec(ctx, publishedMessages, ids, ats); err != nil {
 		return fmt.Errorf("noting what was published: %w", err)
 	}
 	return nil
+}
+
+// Reached returns when the last publication on each stream was, of those that are
+// kept.
+func (o Outbox) Reached(ctx context.Context) (map[string]time.Time, error) {
+	rows, _ := o.Pool.Query(ctx, reachedStreams) // the rows tell the error
+	reached, stream, at := map[string]time.Time{}, "", time.Time{}
+	_, err := pgx.ForEachRow(rows, []any{&stream, &at}, func() error {
+		reached[stream] = at
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading what was published: %w", err)
+	}
+	return reached, nil
+}
+
+// Recall makes those messages of a stream wait again that were published at a time
+// or after it, and returns how many.
+func (o Outbox) Recall(ctx context.Context, stream string, since time.Time) (messages int64, err error) {
+	tag, err := o.Pool.Exec(ctx, recallMessages, stream, since)
+	if err != nil {
+		return 0, fmt.Errorf("recalling what was published: %w", err)
+	}
+	return tag.RowsAffected(), nil
 }
 
 // Backlog returns how many messages wait, and since when the oldest does.

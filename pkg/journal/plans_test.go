@@ -43,7 +43,9 @@ func TestEveryStatementGoesByIndex(t *testing.T) {
 		"delete operations": {deleteOperations, 1, []string{"operation_log_pkey"}},
 		"delete events":     {deleteEvents, 2, []string{"health_events_at", "health_events_pkey"}},
 		"waiting":           {waitingMessages, 1, []string{"outbox_waiting"}},
-		"published":         {publishedMessages, 1, []string{"outbox_pkey"}},
+		"published":         {publishedMessages, 2, []string{"outbox_pkey"}},
+		"reached":           {reachedStreams, 0, []string{"outbox_published_at"}},
+		"recall":            {recallMessages, 2, []string{"outbox_published_at"}},
 		"delete outbox":     {deleteOutbox, 2, []string{"outbox_created_at", "outbox_pkey"}},
 		"old snapshots":     {oldSnapshots, 4, []string{"health_snapshots_pkey"}},
 		"delete snapshots":  {deleteSnapshots, 3, []string{"health_snapshots_pkey"}},
@@ -67,7 +69,7 @@ func explain(t *testing.T, tx pgx.Tx, sql string, args int) string {
 	_, err := tx.Exec(ctx, "PREPARE explained AS "+sql)
 	require.NoError(t, err)
 	nulls := strings.TrimSuffix(strings.Repeat("NULL, ", args), ", ")
-	rows, _ := tx.Query(ctx, fmt.Sprintf("EXPLAIN (COSTS OFF) EXECUTE explained (%s)", nulls), pgx.QueryExecModeSimpleProtocol)
+	rows, _ := tx.Query(ctx, strings.TrimSuffix(fmt.Sprintf("EXPLAIN (COSTS OFF) EXECUTE explained (%s)", nulls), " ()"), pgx.QueryExecModeSimpleProtocol)
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
 	_, err = tx.Exec(ctx, "DEALLOCATE explained") // the connection is the pool's

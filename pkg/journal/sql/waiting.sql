@@ -8,7 +8,8 @@ WITH RECURSIVE streams AS (
         SELECT o.stream FROM outbox o WHERE o.published_at IS NULL AND o.stream > streams.stream ORDER BY o.stream LIMIT 1
     ) following
 )
-SELECT waiting.id::text, waiting.stream, waiting.game, waiting.payload, waiting.created_at
+SELECT waiting.id::text, waiting.stream, coalesce(waiting.payload ->> 'type', waiting.payload ->> 'kind', '') AS type,
+       waiting.game, waiting.payload, waiting.created_at
 FROM streams, LATERAL (
     SELECT * FROM outbox o WHERE o.published_at IS NULL AND o.stream = streams.stream ORDER BY o.seq LIMIT $1
 ) waiting

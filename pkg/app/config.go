@@ -54,6 +54,12 @@ type Config struct {
 	// HistoryRetention is how long operations and health events are kept; 0 keeps
 	// all of them.
 	HistoryRetention time.Duration
+	// RedisURL is the Redis whose streams other services write to and read; empty
+	// is none.
+	RedisURL string
+	// StreamMaxLen is how many entries each stream that we write is kept to, about; 0
+	// keeps all of them.
+	StreamMaxLen int64
 	// LogFormat is console or json, LogLevel debug, info or error.
 	LogFormat string
 	LogLevel  string
@@ -82,6 +88,7 @@ func DefaultConfig() Config {
 		OrphanGrace:     time.Hour,
 
 		HistoryRetention: 30 * 24 * time.Hour,
+		StreamMaxLen:     100_000,
 
 		LogFormat: "console",
 		LogLevel:  "info",
@@ -109,8 +116,11 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	reconcile.IntVar(&c.MassVanishMin, "mass-vanish-min", c.MassVanishMin, "so few containers may always vanish together")
 	reconcile.StringVar(&c.Orphans, "orphans", c.Orphans, "what becomes of a container with our installation's label whose game has no record: report, adopt or remove")
 	reconcile.DurationVar(&c.OrphanGrace, "orphan-grace", c.OrphanGrace, "how long such a container is only reported before it is removed; begins anew with a restart of the manager")
+	redis := groups.FlagSet("redis")
+	redis.StringVar(&c.RedisURL, "redis-url", c.RedisURL, "redis://, rediss:// or unix:// URL of the Redis whose streams other services are told on; off if empty")
+	redis.Int64Var(&c.StreamMaxLen, "stream-maxlen", c.StreamMaxLen, "how many entries a stream that we write keeps, about; 0 keeps all of them")
 	retention := groups.FlagSet("retention")
-	retention.DurationVar(&c.HistoryRetention, "history-retention", c.HistoryRetention, "how long what was done to a game and what happened to it is kept, announced or not; 0 keeps all of it")
+	retention.DurationVar(&c.HistoryRetention, "history-retention", c.HistoryRetention, "how long what was done to a game and what happened to it is kept; 0 keeps all of it")
 	telemetry := groups.FlagSet("telemetry")
 	telemetry.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served; 0 turns them off")
 	telemetry.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
@@ -192,6 +202,9 @@ func (c Config) check() error {
 	}
 	if c.HistoryRetention < 0 {
 		return fmt.Errorf("--history-retention: must not be negative, is %s", c.HistoryRetention)
+	}
+	if c.StreamMaxLen < 0 {
+		return fmt.Errorf("--stream-maxlen: must not be negative, is %d", c.StreamMaxLen)
 	}
 	return c.checkOrphans()
 }

@@ -38,7 +38,9 @@ func TestHistoryIsTheStoryOfOneGame(t *testing.T) {
 	record := crashed(running(chess, 1), 2)
 	record.Status.Health = []v1alpha1.ProbeStatus{{Probe: v1alpha1.ProbeLiveness, Verdict: v1alpha1.VerdictFailing, Message: "HTTP 500", FailedAt: moment(3)}}
 	tell(j, record)
-	tell(j, running(types.NamespacedName{Namespace: "default", Name: "go"}, 1))
+	elsewhere := running(types.NamespacedName{Namespace: "default", Name: "go"}, 1)
+	elsewhere.UID = "u-2"
+	tell(j, elsewhere)
 	j.Close()
 
 	all, err := History(ctx, pool, chess, HistoryOptions{Limit: 100})

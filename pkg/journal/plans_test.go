@@ -47,6 +47,7 @@ func TestEveryStatementGoesByIndex(t *testing.T) {
 		"reached":           {reachedStreams, 0, []string{"outbox_published_at"}},
 		"recall":            {recallMessages, 2, []string{"outbox_published_at"}},
 		"delete outbox":     {deleteOutbox, 2, []string{"outbox_created_at", "outbox_pkey"}},
+		"delete published":  {deletePublished, 2, []string{"outbox_published_at", "outbox_pkey"}},
 		"old snapshots":     {oldSnapshots, 4, []string{"health_snapshots_pkey"}},
 		"delete snapshots":  {deleteSnapshots, 3, []string{"health_snapshots_pkey"}},
 	} {

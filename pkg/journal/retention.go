@@ -27,9 +27,8 @@ var (
 const (
 	deleteOperations = "DELETE FROM operation_log WHERE id = ANY($1)"
 	deleteEvents     = "DELETE FROM health_events WHERE id = ANY(ARRAY(SELECT id FROM health_events WHERE at < $1 ORDER BY at LIMIT $2))"
-	// Whether somebody published a row or not: whoever comes for it after all that
-	// time has no more use for it.
-	deleteOutbox = "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE created_at < $1 ORDER BY created_at LIMIT $2))"
+	deleteOutbox     = "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE created_at < $1 ORDER BY created_at LIMIT $2))"
+	deletePublished  = "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE published_at < $1 ORDER BY published_at LIMIT $2))"
 )
 
 const (
@@ -43,13 +42,17 @@ const (
 	sweepPause = 20 * time.Millisecond
 )
 
-// Retention deletes what is older than history is kept. It leaves alone what a
+// Retention deletes what is older than history is kept, and messages that were
+// published. It leaves alone what a
 // manager that starts must know: intents that are open, and for games that have a
 // record their last operations and the snapshot.
 type Retention struct {
 	Pool *pgxpool.Pool
-	// Keep is how long history is kept.
+	// Keep is how long history is kept; 0 keeps all of it.
 	Keep time.Duration
+	// Relayed is how long messages are kept once they were published, in case that
+	// is lost: none goes before. At 0 nobody publishes them, and they go by age.
+	Relayed time.Duration
 	// Gone says that a game has no record any more.
 	Gone func(ctx context.Context, game types.NamespacedName) bool
 	Log  logr.Logger
@@ -69,10 +72,9 @@ func (r Retention) Start(ctx context.Context) error {
 			return nil
 		case <-r.Clock.After(wait*4/5 + rand.N(wait*2/5)):
 		}
-		before := r.Clock.Now().Add(-r.Keep)
-		swept, err := r.sweep(ctx, before)
+		swept, err := r.sweep(ctx, r.Clock.Now())
 		if swept != (sweep{}) {
-			r.Log.Info("deleted old history", "before", before, "operations", swept.operations, "events", swept.events,
+			r.Log.Info("deleted old history", "olderThan", r.Keep.String(), "operations", swept.operations, "events", swept.events,
 				"announcements", swept.announcements, "snapshots", swept.snapshots)
 		}
 		if err != nil && ctx.Err() == nil && !failing {
@@ -85,7 +87,11 @@ func (r Retention) Start(ctx context.Context) error {
 // sweep is how many rows went.
 type sweep struct{ operations, events, announcements, snapshots int64 }
 
-func (r Retention) sweep(ctx context.Context, before time.Time) (s sweep, err error) {
+func (r Retention) sweep(ctx context.Context, now time.Time) (s sweep, err error) {
+	if s.announcements, err = r.sweepOutbox(ctx, now); err != nil || r.Keep == 0 {
+		return s, err
+	}
+	before := now.Add(-r.Keep)
 	r.Gone = askedOnce(r.Gone)
 	if s.operations, err = r.sweepOperations(ctx, before); err != nil {
 		return s, err
@@ -93,11 +99,18 @@ func (r Retention) sweep(ctx context.Context, before time.Time) (s sweep, err er
 	if s.events, err = r.sweepByAge(ctx, deleteEvents, before); err != nil {
 		return s, err
 	}
-	if s.announcements, err = r.sweepByAge(ctx, deleteOutbox, before); err != nil {
-		return s, err
-	}
 	s.snapshots, err = r.sweepSnapshots(ctx, before)
 	return s, err
+}
+
+func (r Retention) sweepOutbox(ctx context.Context, now time.Time) (deleted int64, err error) {
+	switch {
+	case r.Relayed > 0:
+		return r.sweepByAge(ctx, deletePublished, now.Add(-r.Relayed))
+	case r.Keep > 0:
+		return r.sweepByAge(ctx, deleteOutbox, now.Add(-r.Keep))
+	}
+	return 0, nil
 }
 
 // askedOnce asks once about each game.

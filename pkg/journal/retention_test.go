@@ -24,8 +24,11 @@ var gone = types.NamespacedName{Namespace: "default", Name: "gone"}
 
 func isGone(_ context.Context, game types.NamespacedName) bool { return game == gone }
 
-// afternoon is when what is from noon is old.
-var afternoon = noon.Add(time.Hour)
+// evening is when what is from before the afternoon is old.
+var (
+	afternoon = noon.Add(time.Hour)
+	evening   = afternoon.Add(time.Hour)
+)
 
 func count(t testing.TB, pool *pgxpool.Pool, of string, args ...any) (n int) {
 	require.NoError(t, pool.QueryRow(ctx, "SELECT count(*) FROM "+of, args...).Scan(&n))
@@ -56,7 +59,7 @@ func TestOldOperationsGo(t *testing.T) {
 	before := open(t, rows)
 	before.Close()
 
-	swept, err := Retention{Pool: pool, Gone: isGone}.sweep(ctx, afternoon)
+	swept, err := Retention{Pool: pool, Keep: time.Hour, Gone: isGone}.sweep(ctx, evening)
 	require.NoError(t, err)
 	after := open(t, rows)
 	after.Close()
@@ -69,7 +72,7 @@ func TestOldOperationsGo(t *testing.T) {
 	require.Equal(t, len(left), count(t, pool, "operation_log WHERE game = 'gone'"))
 	require.Equal(t, sweep{operations: int64(2*4*(3*keptEach-1) - 3*keptEach)}, swept)
 
-	swept, err = Retention{Pool: pool, Gone: isGone}.sweep(ctx, afternoon)
+	swept, err = Retention{Pool: pool, Keep: time.Hour, Gone: isGone}.sweep(ctx, evening)
 	require.NoError(t, err)
 	require.Zero(t, swept)
 }
@@ -87,7 +90,7 @@ func TestOldHealthGoes(t *testing.T) {
 	_, err := pool.Exec(ctx, "UPDATE outbox SET created_at = $1, published_at = CASE WHEN game = 'default/chess' THEN now() END WHERE game <> 'default/go'", noon)
 	require.NoError(t, err)
 
-	swept, err := Retention{Pool: pool, Gone: isGone}.sweep(ctx, afternoon)
+	swept, err := Retention{Pool: pool, Keep: time.Hour, Gone: isGone}.sweep(ctx, evening)
 	require.NoError(t, err)
 	require.Equal(t, sweep{events: 2, announcements: 2, snapshots: 1}, swept)
 	require.Equal(t, ids(recent), announced(t, rows, types.NamespacedName{Namespace: "default", Name: "go"}))
@@ -97,6 +100,22 @@ func TestOldHealthGoes(t *testing.T) {
 	tell(next, old)
 	next.Close()
 	require.Zero(t, count(t, pool, "outbox WHERE game = 'default/chess'"), "a game that has run for so long did not start anew")
+}
+
+// Where somebody publishes messages, none goes that was not published, however old
+// it is, and those that were go soon.
+func TestPublishedMessagesGo(t *testing.T) {
+	for _, keep := range []time.Duration{0, 12 * time.Hour} {
+		pool := postgrestest.Schema(t)
+		_, err := pool.Exec(ctx, `INSERT INTO outbox (id, stream, game, payload, created_at, published_at)
+			SELECT gen_random_uuid(), 's', g, '{}', $1::timestamptz - interval '1 year', p
+			FROM (VALUES ('waits', NULL), ('long ago', $1::timestamptz), ('just now', $2)) AS m (g, p)`, noon, evening)
+		require.NoError(t, err)
+		swept, err := Retention{Pool: pool, Keep: keep, Relayed: time.Hour, Gone: isGone}.sweep(ctx, evening)
+		require.NoError(t, err)
+		require.Equal(t, sweep{announcements: 1}, swept)
+		require.Equal(t, 2, count(t, pool, "outbox WHERE game <> 'long ago'"))
+	}
 }
 
 func TestMoreGoesThanOneBatch(t *testing.T) {
@@ -112,7 +131,7 @@ func TestMoreGoesThanOneBatch(t *testing.T) {
 		SELECT 'n' || n % 2, 'g' || n, 'u', $1, '{}' FROM generate_series(1, $2) n`, noon, games)
 	require.NoError(t, err)
 	everything := func(context.Context, types.NamespacedName) bool { return true }
-	swept, err := Retention{Pool: pool, Gone: everything}.sweep(ctx, afternoon)
+	swept, err := Retention{Pool: pool, Keep: time.Hour, Gone: everything}.sweep(ctx, evening)
 	require.NoError(t, err)
 	require.Equal(t, sweep{operations: games * each, events: games, snapshots: games}, swept)
 }
@@ -156,7 +175,7 @@ func TestHistoryIsSweptNowAndThen(t *testing.T) {
 func BenchmarkSweepNothing(b *testing.B) {
 	pool := postgrestest.Schema(b)
 	longLog(b, pool)
-	retention := Retention{Pool: pool, Gone: isGone, Log: logr.Discard()}
+	retention := Retention{Pool: pool, Keep: time.Minute, Gone: isGone, Log: logr.Discard()}
 	_, err := retention.sweep(ctx, time.Now())
 	require.NoError(b, err)
 	for b.Loop() {

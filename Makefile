@@ -13,7 +13,7 @@ export CGO_ENABLED := 0
 # What runs concurrently is tested under the race detector. The packages on the
 # API server's libraries are not: compiling those a second time takes minutes.
 RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/...
-PLAIN := ./pkg/apiserver/... ./pkg/command ./pkg/rtctl ./pkg/store
+PLAIN := ./config ./pkg/apiserver/... ./pkg/command ./pkg/rtctl ./pkg/store
 
 .PHONY: help
 help: ## List the targets

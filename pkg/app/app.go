@@ -24,6 +24,8 @@ type App struct {
 	log      logr.Logger
 	dir      *dataDir
 	listener net.Listener
+	// services is where the REST API listens; nil where it is off.
+	services net.Listener
 	engine   engine.Engine
 
 	mirror     atomic.Pointer[mirror.Mirror]
@@ -31,7 +33,7 @@ type App struct {
 }
 
 // New checks the configuration and takes what must be ours alone: the data
-// directory and the API's address.
+// directory and the addresses.
 func New(config Config, log logr.Logger) (*App, error) {
 	config, err := config.complete()
 	if err != nil {
@@ -50,14 +52,34 @@ func newApp(config Config, log logr.Logger, engine engine.Engine) (*App, error) 
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", config.APIAddress)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("--api-address: %w", err), dir.close())
+	a := &App{config: config, log: log, dir: dir, engine: engine, kubeconfig: make(chan string, 1)}
+	if err := a.listen(); err != nil {
+		return nil, errors.Join(err, a.close())
 	}
-	return &App{
-		config: config, log: log, dir: dir, listener: listener, engine: engine,
-		kubeconfig: make(chan string, 1),
-	}, nil
+	return a, nil
+}
+
+func (a *App) listen() (err error) {
+	if a.listener, err = net.Listen("tcp", a.config.APIAddress); err != nil {
+		return fmt.Errorf("--api-address: %w", err)
+	}
+	if a.config.RESTAddress == "0" {
+		return nil
+	}
+	if a.services, err = net.Listen("tcp", a.config.RESTAddress); err != nil {
+		return fmt.Errorf("--rest-address: %w", err)
+	}
+	return nil
+}
+
+// close lets go of what New took.
+func (a *App) close() error {
+	for _, listener := range []net.Listener{a.listener, a.services} {
+		if listener != nil {
+			_ = listener.Close() // its server closed it, unless it never ran
+		}
+	}
+	return a.dir.close()
 }
 
 // closeEngine lets go of what the engine's client holds.

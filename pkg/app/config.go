@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -22,6 +24,11 @@ type Config struct {
 	DataDir string
 	// APIAddress is where the Kubernetes API is served, over TLS.
 	APIAddress string
+	// RESTAddress is where services that do not speak Kubernetes are served, on the
+	// machine's own addresses alone; "0" is nowhere.
+	RESTAddress string
+	// GamesNamespace holds the records that services ask for.
+	GamesNamespace string
 	// MetricsAddress is where Prometheus metrics are served; "0" is nowhere.
 	MetricsAddress string
 	// DatabaseURL is a PostgreSQL to use; empty runs a child in DataDir.
@@ -76,6 +83,8 @@ func DefaultConfig() Config {
 	return Config{
 		DataDir:        dir,
 		APIAddress:     "127.0.0.1:7443",
+		RESTAddress:    "127.0.0.1:7080",
+		GamesNamespace: metav1.NamespaceDefault,
 		MetricsAddress: "127.0.0.1:7081",
 		Migrate:        true,
 		DriftPolicy:    string(v1alpha1.DriftEnforce),
@@ -101,6 +110,9 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	api := groups.FlagSet("API")
 	api.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for all that the manager writes: kubeconfig, pki, postgres, games")
 	api.StringVar(&c.APIAddress, "api-address", c.APIAddress, "host:port where the Kubernetes API is served, over TLS")
+	services := groups.FlagSet("services")
+	services.StringVar(&c.RESTAddress, "rest-address", c.RESTAddress, "host:port where services are served over plain HTTP; an address of the machine's own loopback; 0 turns it off")
+	services.StringVar(&c.GamesNamespace, "games-namespace", c.GamesNamespace, "namespace of the games that services ask for")
 	store := groups.FlagSet("store")
 	store.StringVar(&c.DatabaseURL, "database-url", c.DatabaseURL, "postgres:// URL of a server to use; a child server in the data directory if empty")
 	store.BoolVar(&c.Migrate, "migrate", c.Migrate, "bring the tables up to date on start; false leaves that to 'runtime-manager migrate'")
@@ -177,6 +189,9 @@ func (c Config) check() error {
 	if _, _, err := net.SplitHostPort(c.APIAddress); err != nil {
 		return fmt.Errorf("--api-address: %w", err)
 	}
+	if err := c.checkServices(); err != nil {
+		return err
+	}
 	if c.MetricsAddress != "0" {
 		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
 			return fmt.Errorf("--metrics-address: %w", err)
@@ -207,6 +222,24 @@ func (c Config) check() error {
 		return fmt.Errorf("--stream-maxlen: must not be negative, is %d", c.StreamMaxLen)
 	}
 	return c.checkOrphans()
+}
+
+// checkServices keeps what nobody has to prove who they are for on this machine.
+func (c Config) checkServices() error {
+	if wrong := validation.IsDNS1123Label(c.GamesNamespace); len(wrong) > 0 {
+		return fmt.Errorf("--games-namespace: %s", wrong[0])
+	}
+	if c.RESTAddress == "0" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.RESTAddress)
+	if err != nil {
+		return fmt.Errorf("--rest-address: %w", err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--rest-address: must be on the loopback, as 127.0.0.1:7080, is %q: callers are not authenticated there", c.RESTAddress)
+	}
+	return nil
 }
 
 func (c Config) checkOrphans() error {

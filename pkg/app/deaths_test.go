@@ -41,8 +41,8 @@ func deaths() []death {
 		{name: "port-of-a-container", declare: portOfAContainer, reason: "StartFailedPort", code: 128, message: "port is already allocated"},
 		{name: "state-gone", kill: startAgainWithout(func(string) error { return nil }), reason: "StartFailedMount", code: 128, message: "does not exist: (state root)/default/state-gone"},
 		{name: "state-a-file", kill: startAgainWithout(func(dir string) error { return os.WriteFile(dir, nil, 0o600) }), reason: "StartFailedMount", code: 127, message: "not a directory"},
-		{name: "no-program", declare: command("/no/such/program"), reason: "StartFailedImage", code: 127, message: "no such file"},
-		{name: "not-executable", declare: command("/etc/hostname"), reason: "StartFailedImage", code: 126, message: "permission denied"},
+		{name: "no-program", declare: runs("/no/such/program"), reason: "StartFailedImage", code: 127, message: "no such file"},
+		{name: "not-executable", declare: runs("/etc/hostname"), reason: "StartFailedImage", code: 126, message: "permission denied"},
 		{name: "not-a-program", declare: textAsProgram, reason: "Crashed", code: 1, message: "exit code 1", log: "exec format error"},
 
 		{name: "exit-0", declare: exits(0), reason: "Completed", message: "exit code 0", log: "crashing as told"},
@@ -131,7 +131,7 @@ func startAgainWithout(put func(dir string) error) func(*testing.T, *manager, *v
 	}
 }
 
-func command(words ...string) func(*testing.T, *manager, *v1alpha1.GameRuntime) {
+func runs(words ...string) func(*testing.T, *manager, *v1alpha1.GameRuntime) {
 	return func(_ *testing.T, _ *manager, g *v1alpha1.GameRuntime) { g.Spec.Command = words }
 }
 

@@ -74,7 +74,7 @@ func startManager(t testing.TB, change func(*Config)) *manager {
 func testConfig(t testing.TB, change func(*Config)) Config {
 	config := DefaultConfig()
 	config.DataDir = filepath.Join(tempDir(t), "data")
-	config.APIAddress, config.MetricsAddress = "127.0.0.1:0", "0"
+	config.APIAddress, config.RESTAddress, config.MetricsAddress = "127.0.0.1:0", "127.0.0.1:0", "0"
 	config.Version = "v0.0.0-test"
 	if change != nil {
 		change(&config)
@@ -464,6 +464,11 @@ func TestBadConfiguration(t *testing.T) {
 	}{
 		"port in use":              {func(c *Config) { c.APIAddress = occupied(t) }, "address already in use"},
 		"wrong address":            {func(c *Config) { c.APIAddress = "nonsense" }, "--api-address"},
+		"REST for other machines":  {func(c *Config) { c.RESTAddress = "0.0.0.0:7080" }, "--rest-address: must be on the loopback"},
+		"REST for every address":   {func(c *Config) { c.RESTAddress = ":7080" }, "--rest-address: must be on the loopback"},
+		"REST port in use":         {func(c *Config) { c.RESTAddress = occupied(t) }, "--rest-address: listen"},
+		"REST without a port":      {func(c *Config) { c.RESTAddress = "127.0.0.1" }, "--rest-address"},
+		"no namespace":             {func(c *Config) { c.GamesNamespace = "Games!" }, "--games-namespace"},
 		"unwritable directory":     {func(c *Config) { c.DataDir = "/proc/nowhere" }, "--data-dir"},
 		"unreachable database":     {func(c *Config) { c.DatabaseURL = "postgres://nobody:secret@127.0.0.1:9/none" }, "127.0.0.1"},
 		"wrong docker host":        {func(c *Config) { c.DockerHost = "nonsense" }, "--docker-host"},
@@ -478,7 +483,7 @@ func TestBadConfiguration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := DefaultConfig()
-			config.DataDir, config.APIAddress, config.MetricsAddress = t.TempDir(), "127.0.0.1:0", "0"
+			config.DataDir, config.APIAddress, config.RESTAddress, config.MetricsAddress = t.TempDir(), "127.0.0.1:0", "0", "0"
 			c.change(&config)
 			app, err := New(config, logr.Discard())
 			if err == nil {

@@ -84,6 +84,11 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 			return fmt.Errorf("adding the retention of history: %w", err)
 		}
 	}
+	if a.services != nil {
+		if err := a.addREST(ctx, manager, database); err != nil {
+			return err
+		}
+	}
 	a.mirror.Store(picture)
 	if err := manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)

@@ -40,7 +40,7 @@ func startProcess(t *testing.T, program, dataDir, dockerHost string) *process {
 	t.Helper()
 	kubeconfig := filepath.Join(dataDir, "kubeconfig")
 	p := &process{t: t, cmd: exec.Command(program, "serve", "--data-dir", dataDir,
-		"--api-address", "127.0.0.1:0", "--metrics-address", "0", "--docker-host", dockerHost)}
+		"--api-address", "127.0.0.1:0", "--rest-address", "0", "--metrics-address", "0", "--docker-host", dockerHost)}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	require.NoError(t, os.RemoveAll(kubeconfig)) // it is written anew, with the new port
 	require.NoError(t, p.cmd.Start())
@@ -142,7 +142,7 @@ func TestTourWithKubectl(t *testing.T) {
 
 func TestStopWhileStarting(t *testing.T) {
 	dir := filepath.Join(tempDir(t), "data")
-	p := &process{t: t, cmd: exec.Command(program(t), "serve", "--data-dir", dir, "--api-address", "127.0.0.1:0", "--metrics-address", "0")}
+	p := &process{t: t, cmd: exec.Command(program(t), "serve", "--data-dir", dir, "--api-address", "127.0.0.1:0", "--rest-address", "0", "--metrics-address", "0")}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	require.NoError(t, p.cmd.Start())
 	require.Eventually(t, func() bool { // initdb is at work

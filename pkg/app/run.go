@@ -27,13 +27,12 @@ const databaseStopTimeout = 15 * time.Second
 // keep running.
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() {
-		err = errors.Join(err, a.dir.close())
+		err = errors.Join(err, a.close())
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil // we were asked to stop while still starting
 		}
 	}()
 	defer a.closeEngine()
-	defer a.listener.Close()
 	spareMemory()
 
 	database, err := a.openDatabase(ctx)

@@ -189,6 +189,7 @@ func TestCertificateIsRotated(t *testing.T) {
 				open.Add(1)
 			case http.StateClosed:
 				open.Add(-1)
+			default:
 			}
 		}
 	}

@@ -166,12 +166,22 @@ func (s *stage) told() *stage {
 	return s
 }
 
+// did is something that went well before.
+func (s *stage) did(action plan.Action) *stage {
+	s.Last = &plan.Outcome{Action: action, Operation: "op-8"}
+	return s.told()
+}
+
 func (s *stage) failed(action plan.Action, kind engine.Kind) *stage {
+	return s.failedFor(action, &engine.Error{Op: "try", Kind: kind, Err: errors.New("no: /data/games/default/chess")})
+}
+
+func (s *stage) failedFor(action plan.Action, err error) *stage {
 	operation := "op-9"
 	if _, pull := action.(plan.PullImage); pull {
 		operation = "" // it changes no container
 	}
-	s.Last = &plan.Outcome{Action: action, Operation: operation, Err: &engine.Error{Op: "try", Kind: kind, Err: errors.New("no: /data/games/default/chess")}}
+	s.Last = &plan.Outcome{Action: action, Operation: operation, Err: err}
 	return s.told()
 }
 
@@ -202,13 +212,17 @@ func TestConclude(t *testing.T) {
 		{"start: to be created", newStage().start().told(), notDone, ""},
 		{"start: created", newStage().start().shows("c1", engine.StateCreated).told(), notDone, ""},
 		{"start: runs", newStage().start().running(), done, "start-c1"},
-		{"start: runs, told before the wish", newStage().stop().running().start(), notDone, ""},
-		{"start: read from an old cache", newStage().running().start().record(func(r *v1alpha1.GameRuntime) { r.Generation-- }), notDone, ""},
+		{"start: runs, told before the wish", newStage().running().start(), notDone, ""},
+		{"start: read from an old cache", newStage().stop().told().start().record(func(r *v1alpha1.GameRuntime) {
+			r.Spec.State = v1alpha1.StateStopped
+			r.Generation--
+		}), notDone, ""},
 		{"start: runs, not ready", newStage().start().probing().running(), done, "start-c1"},
 		{"start: runs, paused by hand", newStage().start().shows("c1", engine.StatePaused).told(), notDone, ""},
 		{"start: runs from another specification", newStage().shows("c1", engine.StateRunning).patch().start().told(), notDone, ""},
 		{"start: runs, with other resources", newStage().shows("c1", engine.StateRunning).start().memory("1Gi").told(), notDone, ""},
 		{"start: runs, its tag moved", newStage().start().shows("c1", engine.StateRunning).moved().told(), done, "start-c1"},
+		{"start: runs, and so does a second one", newStage().start().shows("c1", engine.StateRunning).twice().told(), done, "start-c1"},
 		{"start: the record said so", newStage().running().replay(), v1alpha1.CodeReplayNoOp, "start-c1"},
 		{"start: changed since, and runs", newStage().start().running().spec(never), done, "start-c1"},
 		{"start: stopped since", newStage().start().running().spec(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped }), v1alpha1.CodeConflict, ""},
@@ -226,6 +240,11 @@ func TestConclude(t *testing.T) {
 		{"start: no such program", newStage().start().shows("c1", engine.StateCreated).failed(start, engine.ProgramFailed), v1alpha1.CodeContainerStartFailed, "op-9"},
 		{"start: tried again", newStage().start().shows("c1", engine.StateCreated).failed(start, engine.StartFailed).later(time.Hour).told(), v1alpha1.CodeContainerStartFailed, "op-9"},
 		{"start: not mounted", newStage().start().failed(create, engine.MountFailed), v1alpha1.CodeContainerStartFailed, "op-9"},
+		{"start: no state directory", newStage().start().failedFor(create, plan.ErrState), v1alpha1.CodeContainerStartFailed, ""},
+		{"start: its state directory is missing", newStage().start().failedFor(create, plan.ErrStateMissing), v1alpha1.CodeContainerStartFailed, ""},
+		{"start: its state is elsewhere", newStage().start().adopted().told(), v1alpha1.CodeContainerStartFailed, ""},
+		{"start: hangs", newStage().start().shows("c1", engine.StateCreated).failed(start, engine.Timeout).hangs().told(), v1alpha1.CodeDockerUnavailable, ""},
+		{"start: an odd pull", newStage().start().did(create).failed(pull, engine.Failed), v1alpha1.CodeInternalError, ""},
 		{"start: timed out", newStage().start().failed(create, engine.Timeout), v1alpha1.CodeTimeout, "op-9"},
 		{"start: anything else", newStage().start().failed(create, engine.Failed), v1alpha1.CodeInternalError, "op-9"},
 		{"start: the engine is away", newStage().start().engineAway(), notDone, ""},
@@ -242,6 +261,8 @@ func TestConclude(t *testing.T) {
 		{"stop: stopped", newStage().running().stop().stopped().told(), done, "stop-c1"},
 		{"stop: removed", newStage().running().stop().stopped().told().gone().told(), done, "stop-c1"},
 		{"stop: never ran", newStage().stop().told(), done, ""},
+		{"stop: not looked at", newStage().running().stopped().told().stop().unseen().told(), notDone, ""},
+		{"stop: rolled back before", newStage().running().patch().updated("c2", engine.StateCreated).failed(start, engine.ProgramFailed).rolledBack().stop().told(), notDone, ""},
 		{"stop: failed", newStage().running().stop().failed(plan.StopContainer{ID: "c1"}, engine.Failed), v1alpha1.CodeInternalError, "op-9"},
 		{"stop: timed out", newStage().running().stop().failed(plan.StopContainer{ID: "c1"}, engine.Timeout), v1alpha1.CodeTimeout, "op-9"},
 		{"stop: the engine is away", newStage().running().stopped().told().stop().engineAway(), notDone, ""},
@@ -250,6 +271,7 @@ func TestConclude(t *testing.T) {
 
 		{"restart: the old one runs", newStage().running().restart().told(), notDone, ""},
 		{"restart: stopped on the way", newStage().running().restart().stopped().told(), notDone, ""},
+		{"restart: stopped since", newStage().running().restart().spec(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped }), v1alpha1.CodeConflict, ""},
 		{"restart: the new one runs", newStage().running().restart().updated("c2", engine.StateRunning).told(), done, "start-c2"},
 		{"restart: the new one crashed", newStage().running().restart().updated("c2", engine.StateExited, func(c *engine.Container) {
 			c.Exit = &engine.Exit{Code: 1, FinishedAt: noon.Add(time.Second)}
@@ -260,6 +282,7 @@ func TestConclude(t *testing.T) {
 		{"patch: the new one runs", newStage().running().patch().updated("c2", engine.StateRunning).told(), notDone, ""},
 		{"patch: proved", newStage().running().patch().updated("c2", engine.StateRunning).told().later(time.Minute).told(), done, "start-c2"},
 		{"patch: no such program", newStage().running().patch().updated("c2", engine.StateCreated).failed(start, engine.ProgramFailed), v1alpha1.CodeContainerStartFailed, ""},
+		{"patch: rolled back", newStage().running().patch().updated("c2", engine.StateCreated).failed(start, engine.ProgramFailed).rolledBack(), v1alpha1.CodeContainerStartFailed, ""},
 		{"patch: another image since", newStage().running().patch().spec(func(s *v1alpha1.GameRuntimeSpec) { s.Image = image }), v1alpha1.CodeConflict, ""},
 		{"patch: not to run", newStage().spec(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped }).patch().told(), done, ""},
 
@@ -311,6 +334,32 @@ func (s *stage) moved() *stage {
 	return s
 }
 
+// twice has a second container of the same game.
+func (s *stage) twice() *stage { return s.and(s.made("c2", engine.StateRunning)) }
+
+// rolledBack is the end of an update that failed.
+func (s *stage) rolledBack() *stage {
+	old := s.View.Containers[0]
+	old.Name, old.State, old.Exit = s.View.Containers[1].Name, engine.StateRunning, nil
+	s.View.Containers = []engine.Container{old}
+	return s.told()
+}
+
+// adopted was made by somebody else, with its state in another place.
+func (s *stage) adopted() *stage {
+	s.Record.Annotations = map[string]string{v1alpha1.AnnotationAdopted: "c1"}
+	return s.shows("c1", engine.StateRunning, func(c *engine.Container) {
+		theirs := s.Settings
+		theirs.StateRoot = "/elsewhere"
+		c.SpecHash = plan.SpecHash(s.Record, theirs)
+	})
+}
+
+func (s *stage) hangs() *stage {
+	s.View.Containers[0].Unresponsive = true
+	return s.later(time.Hour)
+}
+
 func (s *stage) unseen() *stage {
 	s.View.Seen = false
 	return s
@@ -357,6 +406,7 @@ func TestOverdue(t *testing.T) {
 		{"the engine is away", newStage().start().engineAway(), v1alpha1.CodeDockerUnavailable, "connection refused"},
 		{"the engine was not listed", newStage().start().unseen().told(), v1alpha1.CodeDockerUnavailable, "not listed yet"},
 		{"frozen", newStage().start().running().gone().frozen().start().told(), v1alpha1.CodeDockerUnavailable, "12 of 20"},
+		{"hangs", newStage().start().shows("c1", engine.StateCreated).hangs().told(), v1alpha1.CodeDockerUnavailable, "does not answer for container"},
 		{"nothing is left but the record", newStage().running().cleanUp().gone().told(), v1alpha1.CodeTimeout, "still goes on"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,12 +3,16 @@ package streams
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 var errURL = errors.New("not a URL that Redis is known by: redis://user:password@host:port/database, rediss:// over TLS, or unix:///path")
+
+// answerTimeout is after what time a Redis counts as away.
+const answerTimeout = 3 * time.Second
 
 // Open returns a client of the Redis at a redis://, rediss:// or unix:// URL. It
 // connects when it is used, and tries nothing twice: whoever uses it knows what
@@ -20,6 +24,7 @@ func Open(url string) (*redis.Client, error) {
 	}
 	options.ClientName = "runtime-manager"
 	options.MaxRetries, options.DialerRetries = -1, 1
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = answerTimeout, answerTimeout, answerTimeout
 	options.ContextTimeoutEnabled = true
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled} // of one vendor's service
 	redis.SetLogger(silence{})                                                                           // what it would print, each use of it returns

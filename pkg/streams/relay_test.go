@@ -13,7 +13,6 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -43,10 +42,10 @@ type running struct {
 
 // start runs a relay until the test ends, or end is called. It looks only when it
 // is told, unless poll says otherwise.
-func start(t testing.TB, pool *pgxpool.Pool, server *redistest.Server, change ...func(*RelayOptions)) running {
+func start(t testing.TB, outbox journal.Outbox, server *redistest.Server, change ...func(*RelayOptions)) running {
 	client, err := Open(server.URL())
 	require.NoError(t, err)
-	options := RelayOptions{Outbox: journal.Outbox{Pool: pool}, Redis: client, Log: logr.Discard(), Poll: time.Hour}
+	options := RelayOptions{Outbox: outbox, Redis: client, Log: logr.Discard(), Poll: time.Hour}
 	for _, c := range change {
 		c(&options)
 	}
@@ -104,9 +103,9 @@ func (m message) id() string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, fmt.Append(nil, m)).String()
 }
 
-func write(ctx context.Context, pool *pgxpool.Pool, messages ...message) error {
+func write(ctx context.Context, outbox journal.Outbox, messages ...message) error {
 	for _, m := range messages {
-		_, err := pool.Exec(ctx, `INSERT INTO outbox (id, stream, game, payload) VALUES ($1, $2, $3, jsonb_build_object('type', 'told', 'n', $4::int))
+		_, err := outbox.Pool.Exec(ctx, `INSERT INTO outbox (id, stream, game, payload) VALUES ($1, $2, $3, jsonb_build_object('type', 'told', 'n', $4::int))
 			ON CONFLICT DO NOTHING`, m.id(), m.stream, m.game, m.n)
 		if err != nil {
 			return err
@@ -115,9 +114,9 @@ func write(ctx context.Context, pool *pgxpool.Pool, messages ...message) error {
 	return nil
 }
 
-func put(t testing.TB, pool *pgxpool.Pool, messages ...message) {
+func put(t testing.TB, outbox journal.Outbox, messages ...message) {
 	t.Helper()
-	require.NoError(t, write(t.Context(), pool, messages...))
+	require.NoError(t, write(t.Context(), outbox, messages...))
 }
 
 // numbers makes messages of one game, from first to last.
@@ -162,17 +161,17 @@ func requireTold(t testing.TB, server *redistest.Server, stream, game string, wa
 	require.Equal(t, want, told(t, server, stream, game))
 }
 
-func waiting(t testing.TB, pool *pgxpool.Pool) int {
-	n, _, err := journal.Outbox{Pool: pool}.Backlog(t.Context())
+func waiting(t testing.TB, outbox journal.Outbox) int {
+	n, _, err := outbox.Backlog(t.Context())
 	require.NoError(t, err)
 	return n
 }
 
 func TestWhatAnEntryLooksLike(t *testing.T) {
-	pool, server := postgrestest.Schema(t), redistest.StartServer(t)
-	relay := start(t, pool, server, polling)
+	outbox, server := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t)
+	relay := start(t, outbox, server, polling)
 	m := message{events, "default/chess", 1}
-	put(t, pool, m)
+	put(t, outbox, m)
 	requireTold(t, server, events, "default/chess", upTo(1))
 	entries, err := server.Client(t).XRange(t.Context(), events, "-", "+").Result()
 	require.NoError(t, err)
@@ -180,15 +179,15 @@ func TestWhatAnEntryLooksLike(t *testing.T) {
 	require.NotEmpty(t, values["created_at_ms"])
 	delete(values, "created_at_ms")
 	require.Equal(t, map[string]any{"id": m.id(), "type": "told", "game": "default/chess", "payload": `{"n": 1, "type": "told"}`}, values)
-	require.Eventually(t, func() bool { return waiting(t, pool) == 0 }, soon, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting(t, outbox) == 0 }, soon, 10*time.Millisecond)
 	require.InDelta(t, 1, testutil.ToFloat64(relay.metrics.published.WithLabelValues(events)), 0)
 }
 
 func TestStreamsAreKeptShort(t *testing.T) {
-	pool, server := postgrestest.Schema(t), redistest.StartServer(t)
-	put(t, pool, numbers(events, "default/chess", 1, 3*together)...)
-	start(t, pool, server, func(o *RelayOptions) { o.MaxLen = 100 })
-	require.Eventually(t, func() bool { return waiting(t, pool) == 0 }, soon, 10*time.Millisecond)
+	outbox, server := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t)
+	put(t, outbox, numbers(events, "default/chess", 1, 3*together)...)
+	start(t, outbox, server, func(o *RelayOptions) { o.MaxLen = 100 })
+	require.Eventually(t, func() bool { return waiting(t, outbox) == 0 }, soon, 10*time.Millisecond)
 	length, err := server.Client(t).XLen(t.Context(), events).Result()
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, length, int64(100))
@@ -197,15 +196,15 @@ func TestStreamsAreKeptShort(t *testing.T) {
 
 // Writers and relays at once: a game's messages keep their order on each stream.
 func TestOrderUnderConcurrency(t *testing.T) {
-	pool, server := postgrestest.Schema(t), redistest.StartServer(t)
-	first := start(t, pool, server, polling)
-	start(t, pool, server, polling) // the lead went on, and the one before did not hear of it
+	outbox, server := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t)
+	first := start(t, outbox, server, polling)
+	start(t, outbox, server, polling) // the lead went on, and the one before did not hear of it
 	var writers sync.WaitGroup
 	for _, game := range []string{"default/a", "default/b", "default/c", "default/d"} {
 		writers.Go(func() {
 			for n := range 50 {
 				for _, stream := range []string{events, intents, results} {
-					if err := write(t.Context(), pool, message{stream, game, n + 1}); err != nil {
+					if err := write(t.Context(), outbox, message{stream, game, n + 1}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -231,7 +230,8 @@ func TestNothingIsLost(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	require.NoError(t, postgres.Migrate(t.Context(), pool))
-	relay := start(t, pool, server, polling)
+	outbox := journal.Outbox{Pool: pool}
+	relay := start(t, outbox, server, polling)
 
 	const games, each = 10, 100
 	pace := make(chan struct{})
@@ -240,7 +240,7 @@ func TestNothingIsLost(t *testing.T) {
 		writers.Go(func() {
 			for _, m := range numbers(events, fmt.Sprint("default/g", g), 1, each) {
 				<-pace
-				for write(context.Background(), pool, m) != nil { // PostgreSQL is away
+				for write(context.Background(), outbox, m) != nil { // PostgreSQL is away
 					<-pace
 				}
 			}
@@ -255,7 +255,7 @@ func TestNothingIsLost(t *testing.T) {
 		func() { server.Kill(t); server.Start(t) },
 		func() { server.Stop(t); server.Start(t) },
 		func() { database.Kill(t); database.Start(t) },
-		func() { relay.end(); relay = start(t, pool, server, polling) },
+		func() { relay.end(); relay = start(t, outbox, server, polling) },
 		func() { server.Hang(t); server.Resume(t) },
 	}
 	for n := 0; ; n++ {
@@ -272,7 +272,7 @@ func TestNothingIsLost(t *testing.T) {
 	for g := range games {
 		requireTold(t, server, events, fmt.Sprint("default/g", g), upTo(each))
 	}
-	require.Eventually(t, func() bool { return waiting(t, pool) == 0 }, soon, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting(t, outbox) == 0 }, soon, 10*time.Millisecond)
 }
 
 // A transition is one line, and so is its end.
@@ -284,13 +284,13 @@ func TestRedisAway(t *testing.T) {
 		"hangs":  {(*redistest.Server).Hang, (*redistest.Server).Resume},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pool, server, log := postgrestest.Schema(t), redistest.StartServer(t), &lines{}
-			relay := start(t, pool, server, polling, log.log)
-			put(t, pool, numbers(events, "default/chess", 1, 1)...)
+			outbox, server, log := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t), &lines{}
+			relay := start(t, outbox, server, polling, log.log)
+			put(t, outbox, numbers(events, "default/chess", 1, 1)...)
 			requireTold(t, server, events, "default/chess", upTo(1))
 
 			fault.begin(server, t)
-			put(t, pool, numbers(events, "default/chess", 2, 5)...)
+			put(t, outbox, numbers(events, "default/chess", 2, 5)...)
 			require.Eventually(t, func() bool { return testutil.ToFloat64(relay.metrics.failures) >= 2 }, soon, 10*time.Millisecond)
 			require.Equal(t, []string{"messages cannot be published, they wait"}, log.all())
 			require.Eventually(t, func() bool { return testutil.ToFloat64(relay.metrics.waiting) == 4 }, soon, 10*time.Millisecond)
@@ -314,22 +314,22 @@ func TestWhatRedisLost(t *testing.T) {
 	} {
 		for _, relays := range []string{"one relay", "a successor"} {
 			t.Run(name+", "+relays, func(t *testing.T) {
-				pool, server, log := postgrestest.Schema(t), redistest.StartServer(t), &lines{}
-				relay := start(t, pool, server, polling, log.log)
-				put(t, pool, numbers(events, "default/chess", 1, 3)...)
+				outbox, server, log := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t), &lines{}
+				relay := start(t, outbox, server, polling, log.log)
+				put(t, outbox, numbers(events, "default/chess", 1, 3)...)
 				requireTold(t, server, events, "default/chess", upTo(3))
 				before := server.Snapshot(t)
-				put(t, pool, numbers(events, "default/chess", 4, 6)...)
+				put(t, outbox, numbers(events, "default/chess", 4, 6)...)
 				requireTold(t, server, events, "default/chess", upTo(6))
-				require.Eventually(t, func() bool { return waiting(t, pool) == 0 }, soon, 10*time.Millisecond)
+				require.Eventually(t, func() bool { return waiting(t, outbox) == 0 }, soon, 10*time.Millisecond)
 				relay.end()
 
 				lose(t, server, before)
-				put(t, pool, numbers(events, "default/chess", 7, 8)...)
+				put(t, outbox, numbers(events, "default/chess", 7, 8)...)
 				if relays == "one relay" {
 					relay.Flush(t.Context())
 				} else {
-					start(t, pool, server, polling, log.log)
+					start(t, outbox, server, polling, log.log)
 				}
 				requireTold(t, server, events, "default/chess", upTo(8))
 				require.Equal(t, []string{"Redis lost messages that it had acknowledged, publishing them again"}, log.all())
@@ -340,12 +340,12 @@ func TestWhatRedisLost(t *testing.T) {
 
 // What others delete is not lost: nothing is told again for it.
 func TestWhatOthersDelete(t *testing.T) {
-	pool, server, log := postgrestest.Schema(t), redistest.StartServer(t), &lines{}
-	relay := start(t, pool, server, polling, log.log)
-	put(t, pool, numbers(events, "default/chess", 1, 3)...)
+	outbox, server, log := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t), &lines{}
+	relay := start(t, outbox, server, polling, log.log)
+	put(t, outbox, numbers(events, "default/chess", 1, 3)...)
 	requireTold(t, server, events, "default/chess", upTo(3))
 	require.NoError(t, server.Client(t).XTrimMaxLen(t.Context(), events, 0).Err())
-	put(t, pool, numbers(events, "default/chess", 4, 4)...)
+	put(t, outbox, numbers(events, "default/chess", 4, 4)...)
 	requireTold(t, server, events, "default/chess", []int{4})
 	require.Empty(t, log.all())
 	require.Zero(t, testutil.ToFloat64(relay.metrics.recalled.WithLabelValues(events)))
@@ -353,12 +353,12 @@ func TestWhatOthersDelete(t *testing.T) {
 
 // A stream that cannot be written to, here as its name is taken, costs itself alone.
 func TestOneStreamOfWhichRedisWantsNothing(t *testing.T) {
-	pool, server := postgrestest.Schema(t), redistest.StartServer(t)
+	outbox, server := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t)
 	client := server.Client(t)
 	require.NoError(t, client.Set(t.Context(), events, "taken", 0).Err())
-	put(t, pool, numbers(events, "default/chess", 1, 2*together)...)
-	start(t, pool, server, polling)
-	put(t, pool, numbers(intents, "default/chess", 1, 3)...)
+	put(t, outbox, numbers(events, "default/chess", 1, 2*together)...)
+	start(t, outbox, server, polling)
+	put(t, outbox, numbers(intents, "default/chess", 1, 3)...)
 	requireTold(t, server, intents, "default/chess", upTo(3))
 	require.NoError(t, client.Del(t.Context(), events).Err())
 	requireTold(t, server, events, "default/chess", upTo(2*together))
@@ -366,28 +366,28 @@ func TestOneStreamOfWhichRedisWantsNothing(t *testing.T) {
 
 // What is written while everything ends is published all the same.
 func TestFlush(t *testing.T) {
-	pool, server := postgrestest.Schema(t), redistest.StartServer(t)
-	relay := start(t, pool, server)
+	outbox, server := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t)
+	relay := start(t, outbox, server)
 	relay.end()
-	put(t, pool, numbers(events, "default/chess", 1, 2*together+1)...)
+	put(t, outbox, numbers(events, "default/chess", 1, 2*together+1)...)
 	relay.Flush(t.Context())
 	require.Equal(t, upTo(2*together+1), told(t, server, events, "default/chess"))
-	require.Zero(t, waiting(t, pool))
+	require.Zero(t, waiting(t, outbox))
 
 	server.Kill(t)
-	put(t, pool, message{events, "default/chess", 2*together + 2})
+	put(t, outbox, message{events, "default/chess", 2*together + 2})
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	relay.Flush(ctx)
 	require.NoError(t, ctx.Err(), "it does not wait for a Redis that is away")
-	require.Equal(t, 1, waiting(t, pool))
+	require.Equal(t, 1, waiting(t, outbox))
 }
 
 // Whoever does not lead has nothing to flush.
 func TestFlushWithoutTheLead(t *testing.T) {
-	pool, server := postgrestest.Schema(t), redistest.StartServer(t)
-	put(t, pool, message{events, "default/chess", 1})
-	NewRelay(RelayOptions{Outbox: journal.Outbox{Pool: pool}, Redis: server.Client(t)}).Flush(t.Context())
+	outbox, server := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t)
+	put(t, outbox, message{events, "default/chess", 1})
+	NewRelay(RelayOptions{Outbox: outbox, Redis: server.Client(t)}).Flush(t.Context())
 	require.Empty(t, told(t, server, events, "default/chess"))
 }
 

@@ -36,7 +36,7 @@ type Server struct {
 // redis-server's arguments, such as --requirepass and the password.
 func StartServer(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "rtm-redis") // a socket's path is short
+	dir, err := tempDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +53,9 @@ func StartServer(t testing.TB, settings ...string) *Server {
 	s.Start(t)
 	return s
 }
+
+// tempDir is one whose path is short, as a socket's must be.
+func tempDir() (string, error) { return os.MkdirTemp("", "rtm-redis") }
 
 func (s *Server) data() string   { return filepath.Join(s.dir, "data") }
 func (s *Server) socket() string { return filepath.Join(s.dir, "redis.sock") }

@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -14,7 +15,7 @@ func TestWhatAServerKeeps(t *testing.T) {
 	set := func(value string) { require.NoError(t, client.Set(t.Context(), "key", value, 0).Err()) }
 	get := func() string {
 		value, err := client.Get(t.Context(), "key").Result()
-		if err != redis.Nil {
+		if !errors.Is(err, redis.Nil) {
 			require.NoError(t, err)
 		}
 		return value

@@ -100,7 +100,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 			return nil, fmt.Errorf("adding the %s: %w", name, err)
 		}
 	}
-	if err := register(append(picture.Collectors(), brake.frozen, reconciler.herald.events, reporter.metrics.drift, reporter.metrics.orphans)); err != nil {
+	if err := Register(append(picture.Collectors(), brake.frozen, reconciler.herald.events, reporter.metrics.drift, reporter.metrics.orphans)); err != nil {
 		return nil, err
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
@@ -119,8 +119,9 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	return picture, setUpReporter(mgr, reporter)
 }
 
-// register replaces the metrics of a manager that this process ran before.
-func register(collectors []prometheus.Collector) error {
+// Register exposes metrics, in the place of those of a manager that this process
+// ran before.
+func Register(collectors []prometheus.Collector) error {
 	for _, c := range collectors {
 		metrics.Registry.Unregister(c)
 		if err := metrics.Registry.Register(c); err != nil {

@@ -218,8 +218,8 @@ func (c Config) check() error {
 	if c.HistoryRetention < 0 {
 		return fmt.Errorf("--history-retention: must not be negative, is %s", c.HistoryRetention)
 	}
-	if c.StreamMaxLen < 0 {
-		return fmt.Errorf("--stream-maxlen: must not be negative, is %d", c.StreamMaxLen)
+	if err := c.checkStreams(); err != nil {
+		return err
 	}
 	return c.checkOrphans()
 }

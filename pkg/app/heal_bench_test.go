@@ -5,9 +5,7 @@ package app
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -90,13 +88,11 @@ func restartedByDocker(b *testing.B, m *manager, count int) (ids []string, remov
 // downtime kills a container's process and returns for how long it was down, by
 // the engine's clock.
 func downtime(b *testing.B, id string) time.Duration {
-	pid, err := strconv.Atoi(dockerCLI(b, "inspect", "-f", "{{.State.Pid}}", id))
-	require.NoError(b, err)
-	require.NotZero(b, pid)
 	before := dockerCLI(b, "inspect", "-f", "{{.State.StartedAt}}", id)
-	require.NoError(b, syscall.Kill(pid, syscall.SIGKILL))
+	killFromTheHost(b, id)
 	var finished, started time.Time
 	require.Eventually(b, func() bool {
+		var err error
 		state := strings.Fields(dockerCLI(b, "inspect", "-f", "{{.State.FinishedAt}} {{.State.StartedAt}} {{.State.Running}}", id))
 		finished, err = time.Parse(time.RFC3339Nano, state[0])
 		require.NoError(b, err)

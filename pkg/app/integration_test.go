@@ -477,6 +477,8 @@ func TestBadConfiguration(t *testing.T) {
 		"a share of more than all": {func(c *Config) { c.MassVanishShare = 1.2 }, "--mass-vanish-share"},
 		"unknown orphan policy":    {func(c *Config) { c.Orphans = "kill" }, "--orphans"},
 		"negative retention":       {func(c *Config) { c.HistoryRetention = -1 }, "--history-retention"},
+		"no Redis URL":             {func(c *Config) { c.RedisURL = "http://:secret@localhost" }, "--redis-url: not a URL that Redis is known by"},
+		"negative stream length":   {func(c *Config) { c.StreamMaxLen = -1 }, "--stream-maxlen"},
 		"negative orphan grace":    {func(c *Config) { c.OrphanGrace = -1 }, "--orphan-grace"},
 		"data directory in use":    {func(c *Config) { c.DataDir = occupiedDir(t) }, "another runtime-manager"},
 		"metrics port is a name":   {func(c *Config) { c.MetricsAddress = "x" }, "--metrics-address"},

@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -69,6 +68,11 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	if err != nil {
 		return fmt.Errorf("preparing the controllers: %w", err)
 	}
+	flush, err := a.addRelay(manager, database)
+	if err != nil {
+		return err
+	}
+	defer flush() // once nobody writes what is to be told any more
 	operations := journal.New(journal.InPostgres(database.pool), a.log.WithName("journal"))
 	defer operations.Close() // once no action is in hand any more
 	picture, err := controllers.Setup(manager, controllers.Options{
@@ -79,10 +83,8 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	if err != nil {
 		return err
 	}
-	if keep := a.config.HistoryRetention; keep > 0 {
-		if err := manager.Add(retention(keep, database, manager.GetClient(), a.log.WithName("journal"))); err != nil {
-			return fmt.Errorf("adding the retention of history: %w", err)
-		}
+	if err := manager.Add(a.retention(database, manager.GetClient())); err != nil {
+		return fmt.Errorf("adding the retention of history: %w", err)
 	}
 	if a.services != nil {
 		if err := a.addREST(ctx, manager, database); err != nil {
@@ -107,10 +109,17 @@ func forgetFields(object any) (any, error) {
 }
 
 // retention runs where this process leads.
-func retention(keep time.Duration, database *database, records client.Reader, log logr.Logger) journal.Retention {
-	return journal.Retention{Pool: database.pool, Keep: keep, Log: log, Gone: func(ctx context.Context, game types.NamespacedName) bool {
-		return apierrors.IsNotFound(records.Get(ctx, game, &v1alpha1.GameRuntime{}))
-	}}
+func (a *App) retention(database *database, records client.Reader) journal.Retention {
+	r := journal.Retention{
+		Pool: database.pool, Keep: a.config.HistoryRetention, Log: a.log.WithName("journal"),
+		Gone: func(ctx context.Context, game types.NamespacedName) bool {
+			return apierrors.IsNotFound(records.Get(ctx, game, &v1alpha1.GameRuntime{}))
+		},
+	}
+	if a.config.RedisURL != "" {
+		r.Relayed = relayed
+	}
+	return r
 }
 
 // settings reads who we are. The namespace default is always there and its uid

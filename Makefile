@@ -79,7 +79,7 @@ bench: bench-engine bench-store ## Measure starts and restarts against the engin
 .PHONY: bench-engine
 bench-engine: provision image
 	go test -run '^$$' -bench . ./pkg/plan
-	go test -run '^$$' -bench . -benchtime 1x ./controllers
+	go test -run '^$$' -bench . -benchtime 1x ./controllers ./pkg/streams
 	go test -tags integration -run '^$$' -bench . -benchtime 1x -timeout 60m ./pkg/app
 
 # A module of its own, so that the product does not depend on what it is measured

@@ -183,6 +183,16 @@ func TestWhatAnEntryLooksLike(t *testing.T) {
 	require.InDelta(t, 1, testutil.ToFloat64(relay.metrics.published.WithLabelValues(events)), 0)
 }
 
+// Whoever writes, from whichever process, wakes the one that publishes.
+func TestWhoeverWritesWakesTheRelay(t *testing.T) {
+	outbox, server := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t)
+	start(t, outbox, server) // it would look again in an hour
+	for n := range 5 {
+		put(t, outbox, message{events, "default/chess", n + 1})
+		requireTold(t, server, events, "default/chess", upTo(n+1))
+	}
+}
+
 func TestStreamsAreKeptShort(t *testing.T) {
 	outbox, server := journal.Outbox{Pool: postgrestest.Schema(t)}, redistest.StartServer(t)
 	put(t, outbox, numbers(events, "default/chess", 1, 3*together)...)

@@ -51,7 +51,7 @@ func TestServiceOverREST(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, answer.Result.Message)
 	require.Nil(t, answer.Runtime)
 	require.Empty(t, m.containers("served"))
-	m.awaitHistory("served", "create Succeeded - galaxy-game-master", "stop Succeeded - galaxy-game-master")
+	m.awaitHistory("served", "create Succeeded galaxy-game-master", "stop Succeeded galaxy-game-master")
 }
 
 // A game that cannot start is told of with the first try.

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -59,7 +60,40 @@ func newBench(t testing.TB, change func(*Options)) *bench {
 	return b
 }
 
-// serve runs another replica on the same records.
+// replica runs another one on the same records.
+func (b *bench) replica() (url string, server *Server, stop func()) {
+	b.t.Helper()
+	client, err := dynamic.NewForConfig(b.api.Config())
+	require.NoError(b.t, err)
+	return b.serve(client, nil)
+}
+
+// moveTo serves the games of another namespace.
+func (b *bench) moveTo(namespace string) {
+	b.t.Helper()
+	client, err := dynamic.NewForConfig(b.api.Config())
+	require.NoError(b.t, err)
+	b.api.Namespace(b.t, namespace)
+	b.records = client.Resource(command.Records).Namespace(namespace)
+	b.url, b.server, b.stop = b.serve(client, func(o *Options) {
+		o.Commander, o.Namespace = command.New(client, namespace), namespace
+	})
+}
+
+// endNamespace begins the deletion of a namespace that a record keeps.
+func (b *bench) endNamespace(name string) {
+	b.t.Helper()
+	client, err := kubernetes.NewForConfig(b.api.Config())
+	require.NoError(b.t, err)
+	require.NoError(b.t, client.CoreV1().Namespaces().Delete(context.Background(), name, metav1.DeleteOptions{}))
+}
+
+func (b *bench) finalizers(game, names string) {
+	b.t.Helper()
+	_, err := b.records.Patch(context.Background(), game, types.MergePatchType, []byte(`{"metadata":{"finalizers":`+names+`}}`), metav1.PatchOptions{})
+	require.NoError(b.t, err)
+}
+
 func (b *bench) serve(client dynamic.Interface, change func(*Options)) (url string, server *Server, stop func()) {
 	b.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

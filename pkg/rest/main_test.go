@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -40,86 +39,70 @@ func TestMain(m *testing.M) { apiservertest.Main(m) }
 // bench is the API on a real API server and PostgreSQL, with nobody who carries
 // out what the records say: a test tells their status by hand.
 type bench struct {
-	t       testing.TB
-	api     *apiservertest.Server
-	records dynamic.ResourceInterface
-	pool    *pgxpool.Pool
-	url     string
-	server  *Server
-	stop    func()
+	t         testing.TB
+	api       *apiservertest.Server
+	client    dynamic.Interface
+	namespace string
+	pool      *pgxpool.Pool
+	url       string
+	server    *Server
+	stop      func()
 }
 
-func newBench(t testing.TB, change func(*Options)) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
-	api := apiservertest.Start(t)
-	b := &bench{t: t, api: api, pool: postgrestest.Schema(t)}
-	client, err := dynamic.NewForConfig(api.Config())
+	b := &bench{t: t, api: apiservertest.Start(t), pool: postgrestest.Schema(t), namespace: "default"}
+	var err error
+	b.client, err = dynamic.NewForConfig(b.api.Config())
 	require.NoError(t, err)
-	b.records = client.Resource(command.Records).Namespace("default")
-	b.url, b.server, b.stop = b.serve(client, change)
-	return b
+	return b.replica(nil)
 }
 
-// replica runs another one on the same records.
-func (b *bench) replica() (url string, server *Server, stop func()) {
-	b.t.Helper()
-	client, err := dynamic.NewForConfig(b.api.Config())
-	require.NoError(b.t, err)
-	return b.serve(client, nil)
-}
-
-// moveTo serves the games of another namespace.
-func (b *bench) moveTo(namespace string) {
-	b.t.Helper()
-	client, err := dynamic.NewForConfig(b.api.Config())
-	require.NoError(b.t, err)
-	b.api.Namespace(b.t, namespace)
-	b.records = client.Resource(command.Records).Namespace(namespace)
-	b.url, b.server, b.stop = b.serve(client, func(o *Options) {
-		o.Commander, o.Namespace = command.New(client, namespace), namespace
-	})
-}
-
-// endNamespace begins the deletion of a namespace that a record keeps.
-func (b *bench) endNamespace(name string) {
-	b.t.Helper()
-	client, err := kubernetes.NewForConfig(b.api.Config())
-	require.NoError(b.t, err)
-	require.NoError(b.t, client.CoreV1().Namespaces().Delete(context.Background(), name, metav1.DeleteOptions{}))
-}
-
-func (b *bench) finalizers(game, names string) {
-	b.t.Helper()
-	_, err := b.records.Patch(context.Background(), game, types.MergePatchType, []byte(`{"metadata":{"finalizers":`+names+`}}`), metav1.PatchOptions{})
-	require.NoError(b.t, err)
-}
-
-func (b *bench) serve(client dynamic.Interface, change func(*Options)) (url string, server *Server, stop func()) {
+// replica is another one on the same records.
+func (b *bench) replica(change func(*Options)) *bench {
 	b.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	options := Options{
-		Listener: listener, Commander: command.New(client, "default"), Namespace: "default", Informer: informer(b.t, ctx, client),
+		Listener: listener, Commander: command.New(b.client, b.namespace), Namespace: b.namespace, Informer: informer(b.t, ctx, b.client),
 		Answers: journal.NewAnswers(b.pool), Log: logr.Discard(),
 	}
 	if change != nil {
 		change(&options)
 	}
-	server, err = New(options)
+	server, err := New(options)
 	require.NoError(b.t, err)
 	done := make(chan error, 1)
 	go func() { done <- server.Start(ctx) }()
-	stopped := false
-	stop = func() {
+	other, stopped := *b, false
+	other.url, other.server = "http://"+listener.Addr().String()+root, server
+	other.stop = func() {
 		if !stopped {
 			stopped = true
 			cancel()
 			require.NoError(b.t, <-done)
 		}
 	}
-	b.t.Cleanup(stop)
-	return "http://" + listener.Addr().String() + root, server, stop
+	b.t.Cleanup(other.stop)
+	return &other
+}
+
+// in is the same, seen from a subtest.
+func (b *bench) in(t testing.TB) *bench {
+	other := *b
+	other.t = t
+	return &other
+}
+
+func (b *bench) records() dynamic.ResourceInterface {
+	return b.client.Resource(command.Records).Namespace(b.namespace)
+}
+
+func (b *bench) finalizers(game, names string) {
+	b.t.Helper()
+	_, err := b.records().Patch(context.Background(), game, types.MergePatchType, []byte(`{"metadata":{"finalizers":`+names+`}}`), metav1.PatchOptions{})
+	require.NoError(b.t, err)
 }
 
 // informer stands for the manager's.
@@ -143,7 +126,6 @@ func informer(t testing.TB, ctx context.Context, client dynamic.Interface) cache
 type asked struct {
 	method, path, body string
 	header             http.Header
-	url                string
 }
 
 type option func(*asked)
@@ -155,9 +137,6 @@ func body(body string) option { return func(a *asked) { a.body = body } }
 func with(name, value string) option {
 	return func(a *asked) { a.header[http.CanonicalHeaderKey(name)] = []string{value} }
 }
-
-// at asks another replica.
-func at(url string) option { return func(a *asked) { a.url = url } }
 
 // answered is what came back.
 type answered struct {
@@ -178,13 +157,13 @@ func (b *bench) do(method, path string, options ...option) answered {
 
 func (b *bench) try(method, path string, options ...option) (answered, error) {
 	b.t.Helper()
-	a := &asked{method: method, path: path, header: http.Header{headerCaller: {"lobby"}}, url: b.url}
+	a := &asked{method: method, path: path, header: http.Header{headerCaller: {"lobby"}}}
 	for _, o := range options {
 		o(a)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, a.method, a.url+a.path, strings.NewReader(a.body))
+	request, err := http.NewRequestWithContext(ctx, a.method, b.url+a.path, strings.NewReader(a.body))
 	require.NoError(b.t, err)
 	request.Header = a.header
 	if a.body != "" && request.Header.Get("Content-Type") == "" {
@@ -239,7 +218,7 @@ func (b *bench) asks(game string, so func(*v1alpha1.GameRuntime) bool) {
 func (b *bench) tell(game string, status func(*v1alpha1.GameRuntime)) {
 	b.t.Helper()
 	require.EventuallyWithT(b.t, func(c *collect) {
-		stored, err := b.records.Get(context.Background(), game, metav1.GetOptions{})
+		stored, err := b.records().Get(context.Background(), game, metav1.GetOptions{})
 		require.NoError(c, err)
 		record := &v1alpha1.GameRuntime{}
 		require.NoError(c, runtime.DefaultUnstructuredConverter.FromUnstructured(stored.Object, record))
@@ -247,7 +226,7 @@ func (b *bench) tell(game string, status func(*v1alpha1.GameRuntime)) {
 		status(record)
 		told, err := json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": stored.GetResourceVersion()}, "status": record.Status})
 		require.NoError(c, err)
-		_, err = b.records.Patch(context.Background(), game, types.MergePatchType, told, metav1.PatchOptions{}, "status")
+		_, err = b.records().Patch(context.Background(), game, types.MergePatchType, told, metav1.PatchOptions{}, "status")
 		require.NoError(c, err)
 	}, patience, 10*time.Millisecond)
 }
@@ -289,12 +268,13 @@ func reachable(g *v1alpha1.GameRuntime) {
 	}}
 }
 
-// waits says that so many callers wait for a game on a server.
-func (b *bench) waits(server *Server, game string, callers int) {
+// waits waits until so many callers wait for a game.
+func (b *bench) waits(game string, callers int) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
-		server.watch.mu.Lock()
-		defer server.watch.mu.Unlock()
-		return len(server.watch.sights[game]) == callers
+		watch := b.server.watch
+		watch.mu.Lock()
+		defer watch.mu.Unlock()
+		return len(watch.sights[game]) == callers
 	}, patience, time.Millisecond)
 }

@@ -15,9 +15,10 @@ import (
 	"galaxy.io/runtime-manager/pkg/command"
 )
 
-// TestCalls runs what can share one server. Each has games of its own, named as it is.
-func TestCalls(t *testing.T) {
-	b := newBench(t, nil)
+// TestAPI runs everything on one API server; each part has games of its own.
+func TestAPI(t *testing.T) {
+	b := newBench(t)
+	unreachable := b.beginWhereRecordsAreOutOfReach()
 	for name, run := range map[string]func(*bench){
 		"a start declares a game":    testStart,
 		"a start with a spec":        testStartSpec,
@@ -47,13 +48,17 @@ func TestCalls(t *testing.T) {
 		"a key and a refusal":        testRefusalIsNotKept,
 		"a key and no outcome yet":   testNoOutcomeIsNotKept,
 		"a claim that ran out":       testClaimRanOut,
+		"old answers":                testOldAnswers,
+		"too many who wait":          testTooManyWait,
+		"answers out of reach":       testAnswersOutOfReach,
+		"records out of reach":       unreachable,
+		"a stop while some wait":     testStopWhileSomebodyWaits,
+		"a namespace that ends":      testNamespaceEnds,
+		"an error of ours":           testPanic,
 	} {
-		t.Run(name, func(t *testing.T) {
-			in := *b
-			in.t = t
-			run(&in)
-		})
+		t.Run(name, func(t *testing.T) { run(b.in(t)) })
 	}
+	promise.reached(t)
 }
 
 func testStart(b *bench) {
@@ -79,7 +84,7 @@ func testStartSpec(b *bench) {
 		return b.do("POST", "/runtimes/specified/start", body(`{"image":"`+image+`","spec":`+spec+`}`))
 	}
 	start(`{"env":[{"name":"SEED","value":"7"}]}`).is(b.t, http.StatusAccepted, "")
-	stored, err := b.records.Get(context.Background(), "specified", metav1.GetOptions{})
+	stored, err := b.records().Get(context.Background(), "specified", metav1.GetOptions{})
 	require.NoError(b.t, err)
 	env, err := json.Marshal(stored.Object["spec"].(map[string]any)["env"])
 	require.NoError(b.t, err)
@@ -178,7 +183,7 @@ func testCaller(b *bench) {
 	b.start("called", by("")).is(b.t, http.StatusBadRequest, v1alpha1.CodeInvalidRequest).says(b.t, "X-Galaxy-Caller")
 	b.start("called", by("The Lobby")).is(b.t, http.StatusBadRequest, v1alpha1.CodeInvalidRequest).says(b.t, "X-Galaxy-Caller")
 	b.start("called", by("game-master"))
-	record, err := b.records.Get(context.Background(), "called", metav1.GetOptions{})
+	record, err := b.records().Get(context.Background(), "called", metav1.GetOptions{})
 	require.NoError(b.t, err)
 	require.Equal(b.t, "galaxy-game-master", record.GetManagedFields()[0].Manager)
 	b.do("GET", "/runtimes/called", by("")).is(b.t, http.StatusOK, "")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"testing"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -122,12 +121,12 @@ func testManyWait(b *bench) {
 	for range many {
 		all = append(all, b.later("POST", "/runtimes/popular/start?wait=15s", startBody))
 	}
-	b.waits(b.server, "popular", many)
+	b.waits("popular", many)
 	b.tell("popular", running)
 	for _, one := range all {
 		(<-one).is(b.t, http.StatusOK, v1alpha1.CodeReplayNoOp)
 	}
-	b.waits(b.server, "popular", 0)
+	b.waits("popular", 0)
 }
 
 // The wish of a caller who hangs up stands, and nothing is left of the wait.
@@ -145,23 +144,23 @@ func testCallerGoes(b *bench) {
 	b.asks("hasty", declared)
 	hangUp()
 	require.ErrorIs(b.t, <-gone, context.Canceled)
-	b.waits(b.server, "hasty", 0)
+	b.waits("hasty", 0)
 	b.do("GET", "/runtimes/hasty").is(b.t, http.StatusOK, "")
 }
 
 // Only so many may wait at one time; those who do not are served.
-func TestTooManyWait(t *testing.T) {
-	b := newBench(t, func(o *Options) { o.MaxWaits = 1 })
+func testTooManyWait(b *bench) {
+	b = b.replica(func(o *Options) { o.MaxWaits = 1 })
 	first := b.later("POST", "/runtimes/first/start?wait=15s", startBody)
 	b.asks("first", declared)
 	for method, path := range map[string]string{"POST": "/runtimes/first/start?wait=15s", "DELETE": "/runtimes/first?wait=15s"} {
-		got := b.do(method, path).is(t, http.StatusTooManyRequests, v1alpha1.CodeRateLimited)
-		require.Equal(t, "1", got.header.Get("Retry-After"))
+		got := b.do(method, path).is(b.t, http.StatusTooManyRequests, v1alpha1.CodeRateLimited)
+		require.Equal(b.t, "1", got.header.Get("Retry-After"))
 	}
-	b.start("second").is(t, http.StatusAccepted, "")
+	b.start("second").is(b.t, http.StatusAccepted, "")
 	b.tell("first", running)
-	(<-first).is(t, http.StatusOK, "")
-	b.do("POST", "/runtimes/first/start?wait=15s", startBody).is(t, http.StatusOK, v1alpha1.CodeReplayNoOp)
+	(<-first).is(b.t, http.StatusOK, "")
+	b.do("POST", "/runtimes/first/start?wait=15s", startBody).is(b.t, http.StatusOK, v1alpha1.CodeReplayNoOp)
 }
 
 // keep holds a record with a finalizer, as the reconciler does until the container

@@ -23,10 +23,10 @@ const (
 	// applyLease is how long claimed jobs are left alone by others: longer than all
 	// of them take at the API's worst.
 	applyLease = time.Minute
-	// firstRetry and lastRetry are the delays before a job is tried again: each is
+	// firstTryAgain and lastTryAgain are the delays before a job is tried again: each is
 	// twice the one before.
-	firstRetry = 500 * time.Millisecond
-	lastRetry  = 30 * time.Second
+	firstTryAgain = 500 * time.Millisecond
+	lastTryAgain  = 30 * time.Second
 	// settleTimeout is how long what came of the jobs in hand may take to be noted
 	// when we end.
 	settleTimeout = 5 * time.Second
@@ -142,7 +142,7 @@ func retryable(err error) bool {
 }
 
 func backOff(tries int) time.Duration {
-	delay := min(firstRetry<<min(tries-1, 10), lastRetry)
+	delay := min(firstTryAgain<<min(tries-1, 10), lastTryAgain)
 	return delay/2 + rand.N(delay/2)
 }
 

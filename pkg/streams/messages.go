@@ -54,15 +54,15 @@ type JobResult struct {
 	AnsweredAtMs int64 `json:"answered_at_ms"`
 }
 
-// results makes the ids of results differ from those of anybody else's names.
-var results = uuid.NewSHA1(uuid.NameSpaceDNS, []byte("jobs.runtime.galaxy.io"))
+// resultNames makes the ids of results differ from those of anybody else's names.
+var resultNames = uuid.NewSHA1(uuid.NameSpaceDNS, []byte("jobs.runtime.galaxy.io"))
 
 // resultID follows from the job: whoever answers it, and how often.
-func resultID(job string) string { return uuid.NewSHA1(results, []byte("job/"+job)).String() }
+func resultID(job string) string { return uuid.NewSHA1(resultNames, []byte("job/"+job)).String() }
 
 // entryResultID is of an entry that is no job of its own.
 func entryResultID(stream, entry string) string {
-	return uuid.NewSHA1(results, []byte("entry/"+stream+"/"+entry)).String()
+	return uuid.NewSHA1(resultNames, []byte("entry/"+stream+"/"+entry)).String()
 }
 
 // answer is a job's own result.
@@ -93,7 +93,7 @@ func (i *Intake) reply(id, answered string, job journal.Job, result command.Resu
 // parse takes an entry for a job, or says what is wrong with it; then the job is
 // what of it can be used.
 func parse(stream string, entry redis.XMessage) (job journal.Job, wrong error) {
-	given := fields{values: entry.Values}
+	given := wire{values: entry.Values}
 	job = journal.Job{Stream: stream, Entry: entry.ID, Verb: string(verbs[stream])}
 	given.tooLarge()
 	job.ID = given.id("job_id")
@@ -109,20 +109,20 @@ func parse(stream string, entry redis.XMessage) (job journal.Job, wrong error) {
 	return job, given.wrong
 }
 
-// fields are those of an entry, and what is wrong with them first.
-type fields struct {
+// wire are the fields of an entry, and what is wrong with them first.
+type wire struct {
 	values map[string]any
 	wrong  error
 }
 
-func (f *fields) fail(name, format string, args ...any) string {
+func (f *wire) fail(name, format string, args ...any) string {
 	if f.wrong == nil {
 		f.wrong = fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...))
 	}
 	return ""
 }
 
-func (f *fields) tooLarge() {
+func (f *wire) tooLarge() {
 	size := 0
 	for name, value := range f.values {
 		text, _ := value.(string)
@@ -134,7 +134,7 @@ func (f *fields) tooLarge() {
 }
 
 // text is a field that may be left out.
-func (f *fields) text(name string) string {
+func (f *wire) text(name string) string {
 	text, _ := f.values[name].(string) // there is no other type in Redis
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return f.fail(name, "must be text in UTF-8")
@@ -142,7 +142,7 @@ func (f *fields) text(name string) string {
 	return text
 }
 
-func (f *fields) required(name string) string {
+func (f *wire) required(name string) string {
 	text := f.text(name)
 	if text == "" {
 		return f.fail(name, "is missing")
@@ -150,7 +150,7 @@ func (f *fields) required(name string) string {
 	return text
 }
 
-func (f *fields) id(name string) string {
+func (f *wire) id(name string) string {
 	id := f.required(name)
 	if len(id) > longestID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return f.fail(name, "must be at most %d printable characters of ASCII, without blanks", longestID)
@@ -158,7 +158,7 @@ func (f *fields) id(name string) string {
 	return id
 }
 
-func (f *fields) label(name string) string {
+func (f *wire) label(name string) string {
 	label := f.required(name)
 	if wrong := validation.IsDNS1123Label(label); label != "" && len(wrong) > 0 {
 		return f.fail(name, "%s", wrong[0])
@@ -166,7 +166,7 @@ func (f *fields) label(name string) string {
 	return label
 }
 
-func (f *fields) number(name string) {
+func (f *wire) number(name string) {
 	text := f.required(name)
 	if n, err := strconv.ParseInt(text, 10, 64); text != "" && (err != nil || n <= 0) {
 		f.fail(name, "must be a number of milliseconds since 1970")

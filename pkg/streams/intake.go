@@ -47,7 +47,8 @@ type IntakeOptions struct {
 	// JobTimeout is how long a job may take until it is answered all the same; 0 is
 	// five minutes.
 	JobTimeout time.Duration
-	// Glance is how often is looked for what others left; 0 is a second.
+	// Glance is how often is looked for what nobody tells of: that streams began anew,
+	// that another reader is needed, what others left; 0 is a second.
 	Glance time.Duration
 	Log    logr.Logger
 }

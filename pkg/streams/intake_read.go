@@ -20,8 +20,6 @@ const (
 	group = "runtime-manager"
 	// readTogether is how many entries of a stream are accepted in one transaction.
 	readTogether = 100
-	// readBlock is how long Redis lets us wait for entries.
-	readBlock = time.Second
 )
 
 // jobStreams in the order in which jobs of one millisecond are taken.
@@ -262,7 +260,7 @@ func (r *reading) wait(ctx context.Context) ([]entry, error) {
 		streams = append(streams, ">")
 	}
 	read, err := r.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: group, Consumer: r.Manager, Streams: streams, Count: readTogether, Block: readBlock,
+		Group: group, Consumer: r.Manager, Streams: streams, Count: readTogether, Block: r.Glance,
 	}).Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -32,7 +33,12 @@ const (
 // soon is how long anything may take on a busy machine.
 const soon = 30 * time.Second
 
-func TestMain(m *testing.M) { postgrestest.Main(m) }
+func TestMain(m *testing.M) {
+	if arguments := os.Getenv(intakeHere); arguments != "" {
+		os.Exit(intakeProcess(arguments))
+	}
+	postgrestest.Main(m)
+}
 
 // running is a relay in a test.
 type running struct {

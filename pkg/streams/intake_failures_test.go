@@ -63,7 +63,7 @@ func TestEntryThatWasReadAndNotAcceptedIsTakenOver(t *testing.T) {
 func TestEntryThatWasAcceptedAndNotAcknowledgedIsAnsweredOnce(t *testing.T) {
 	e := newEdge(t)
 	e.intake("one").end()
-	_, err := e.pool.Exec(t.Context(), "TRUNCATE stream_offsets") // it was all read, and the database does not say so
+	_, err := e.jobs.Pool.Exec(t.Context(), "TRUNCATE stream_offsets") // it was all read, and the database does not say so
 	require.NoError(t, err)
 	one := e.intake("one")
 	e.start("job-1", "chess")
@@ -72,7 +72,7 @@ func TestEntryThatWasAcceptedAndNotAcknowledgedIsAnsweredOnce(t *testing.T) {
 	e.quiet()
 	told := len(e.results())
 	one.end()
-	_, err = e.pool.Exec(t.Context(), "TRUNCATE stream_offsets")
+	_, err = e.jobs.Pool.Exec(t.Context(), "TRUNCATE stream_offsets")
 	require.NoError(t, err)
 	e.intake("two")
 	e.quiet()
@@ -214,7 +214,7 @@ func TestOvertakenJobIsAConflict(t *testing.T) {
 	e.of("declared", 1)
 	e.stop("later", "chess")
 	e.of("later", 1)
-	_, err := e.pool.Exec(t.Context(), `INSERT INTO jobs (id, stream, entry, verb, game, caller, image, spec, deadline)
+	_, err := e.jobs.Pool.Exec(t.Context(), `INSERT INTO jobs (id, stream, entry, verb, game, caller, image, spec, deadline)
 		SELECT 'earlier', stream, (entry_ms - 1) || '-0', 'start', game, caller, 'galaxy/demo-game:1.0.0', '', deadline FROM jobs WHERE id = 'declared'`)
 	require.NoError(t, err)
 	require.Equal(t, v1alpha1.CodeConflict, e.of("earlier", 1)[0].ErrorCode)
@@ -295,7 +295,7 @@ func TestManagerThatVanishedWithClaimedJobs(t *testing.T) {
 	e := newEdge(t)
 	e.intake("one").end()
 	e.start("job-1", "chess")
-	jobs := journal.Jobs{Pool: e.pool}
+	jobs := e.jobs
 	reader, err := jobs.Hold(t.Context())
 	require.NoError(t, err)
 	_, err = reader.Accept(t.Context(), []journal.Arrival{{Job: journal.Job{
@@ -321,7 +321,7 @@ func TestManagerThatVanishedWithAcceptedJobs(t *testing.T) {
 	one := e.intake("one")
 	e.start("job-1", "chess")
 	require.Eventually(t, func() bool {
-		accepted, err := (journal.Jobs{Pool: e.pool}).Accepted(context.Background())
+		accepted, err := e.jobs.Accepted(context.Background())
 		return err == nil && len(accepted) == 1
 	}, soon, time.Millisecond)
 	one.end()
@@ -341,7 +341,7 @@ func TestManagersShareTheWork(t *testing.T) {
 		e.start(fmt.Sprint("job-", n), fmt.Sprint("game-", n))
 	}
 	shared := func() (managers int) {
-		require.NoError(t, e.pool.QueryRow(context.Background(), "SELECT count(DISTINCT claimed_by) FROM jobs WHERE claimed_by <> ''").Scan(&managers))
+		require.NoError(t, e.jobs.Pool.QueryRow(context.Background(), "SELECT count(DISTINCT claimed_by) FROM jobs WHERE claimed_by <> ''").Scan(&managers))
 		return managers
 	}
 	require.Eventually(t, func() bool { return shared() == 2 }, soon, 5*time.Millisecond)
@@ -359,7 +359,7 @@ func TestDatabaseRestarted(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	require.NoError(t, postgres.Migrate(t.Context(), pool))
-	e.pool = pool
+	e.jobs.Pool = pool
 	e.intake("one")
 	e.start("before", "chess")
 	e.of("before", 1)

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
@@ -39,9 +38,9 @@ func intakeProcess(arguments string) int {
 	if err != nil {
 		panic(err)
 	}
-	table := tableWorld{newWorld(), pool}
+	table := tableWorld{newWorld(), journal.Jobs{Pool: pool}}
 	intake := NewIntake(IntakeOptions{
-		Redis: client, Jobs: journal.Jobs{Pool: pool}, Commands: table, Records: table, Namespace: "default", Manager: where[2],
+		Redis: client, Jobs: table.jobs, Commands: table, Records: table, Namespace: "default", Manager: where[2],
 		Glance: 20 * time.Millisecond, Log: logr.Discard(),
 	})
 	os.Stdout.WriteString("taking jobs\n")
@@ -53,13 +52,13 @@ func intakeProcess(arguments string) int {
 // at once, and the others when their records are asked for.
 type tableWorld struct {
 	*world
-	pool *pgxpool.Pool
+	jobs journal.Jobs
 }
 
 const wishesTable = "CREATE TABLE wishes (id text PRIMARY KEY, game text NOT NULL)"
 
 func (w tableWorld) Start(ctx context.Context, start command.Start) (command.Answer, error) {
-	_, err := w.pool.Exec(ctx, "INSERT INTO wishes VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", start.ID, start.Game)
+	_, err := w.jobs.Pool.Exec(ctx, "INSERT INTO wishes VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", start.ID, start.Game)
 	if err != nil {
 		return command.Answer{}, &command.Error{Code: v1alpha1.CodeServiceUnavailable, Retryable: true}
 	}
@@ -86,7 +85,7 @@ func (w tableWorld) Seen(string) *v1alpha1.GameRuntime { return nil } // no cach
 
 func (w tableWorld) Stored(ctx context.Context, game string) (*v1alpha1.GameRuntime, error) {
 	var there bool
-	if err := w.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM wishes WHERE game = $1)", game).Scan(&there); err != nil || !there {
+	if err := w.jobs.Pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM wishes WHERE game = $1)", game).Scan(&there); err != nil || !there {
 		return nil, err
 	}
 	return w.record(game), nil
@@ -95,7 +94,7 @@ func (w tableWorld) Stored(ctx context.Context, game string) (*v1alpha1.GameRunt
 // process is an intake in a process of its own, that ends with the test.
 func (e *edge) process(manager string) (kill func()) {
 	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), intakeHere+"="+strings.Join([]string{e.pool.Config().ConnString(), e.server.URL(), manager}, " "))
+	command.Env = append(os.Environ(), intakeHere+"="+strings.Join([]string{e.jobs.Pool.Config().ConnString(), e.server.URL(), manager}, " "))
 	command.Stderr = os.Stderr
 	out, err := command.StdoutPipe()
 	require.NoError(e.t, err)
@@ -114,7 +113,7 @@ func (e *edge) process(manager string) (kill func()) {
 // the other is killed, and Redis too, while jobs come in, each of them twice.
 func TestKilledManagersAnswerEachJobOnce(t *testing.T) {
 	e := newEdge(t)
-	_, err := e.pool.Exec(t.Context(), wishesTable)
+	_, err := e.jobs.Pool.Exec(t.Context(), wishesTable)
 	require.NoError(t, err)
 	const jobs = 200
 	kills := []func(){e.process("one"), e.process("two")}
@@ -161,11 +160,11 @@ func TestKilledManagersAnswerEachJobOnce(t *testing.T) {
 
 // lapse ends the leases of those that were killed.
 func (e *edge) lapse() {
-	_, err := e.pool.Exec(context.Background(), "UPDATE jobs SET claimed_until = '-infinity' WHERE accepted IS NULL AND result IS NULL")
+	_, err := e.jobs.Pool.Exec(context.Background(), "UPDATE jobs SET claimed_until = '-infinity' WHERE accepted IS NULL AND result IS NULL")
 	require.NoError(e.t, err)
 }
 
 func (e *edge) count(of string) (n int) {
-	require.NoError(e.t, e.pool.QueryRow(context.Background(), "SELECT count(*) FROM "+of).Scan(&n))
+	require.NoError(e.t, e.jobs.Pool.QueryRow(context.Background(), "SELECT count(*) FROM "+of).Scan(&n))
 	return n
 }

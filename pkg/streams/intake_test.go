@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -144,7 +143,7 @@ type edge struct {
 	t      testing.TB
 	server *redistest.Server
 	redis  *redis.Client
-	pool   *pgxpool.Pool
+	jobs   journal.Jobs
 	lines
 }
 
@@ -153,7 +152,7 @@ func newEdge(t testing.TB) *edge {
 	client, err := Open(server.URL())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	return &edge{world: newWorld(), t: t, server: server, redis: client, pool: postgrestest.Schema(t)}
+	return &edge{world: newWorld(), t: t, server: server, redis: client, jobs: journal.Jobs{Pool: postgrestest.Schema(t)}}
 }
 
 // takes is an intake in a test.
@@ -170,7 +169,7 @@ func (e *edge) intake(manager string, change ...func(*IntakeOptions)) takes {
 	relay := RelayOptions{}
 	e.log(&relay)
 	options := IntakeOptions{
-		Redis: client, Jobs: journal.Jobs{Pool: e.pool}, Commands: e.world, Records: e.world, Namespace: "default", Manager: manager,
+		Redis: client, Jobs: e.jobs, Commands: e.world, Records: e.world, Namespace: "default", Manager: manager,
 		Glance: 20 * time.Millisecond, Log: relay.Log,
 	}
 	for _, c := range change {
@@ -214,7 +213,7 @@ func (e *edge) stop(id, game string) string { return e.add(StopJobs, job(id, gam
 
 // results are what was told, in the order in which it was.
 func (e *edge) results() (told []JobResult) {
-	rows, err := e.pool.Query(context.Background(), "SELECT id::text, payload FROM outbox WHERE stream = $1 ORDER BY seq", JobResults)
+	rows, err := e.jobs.Pool.Query(context.Background(), "SELECT id::text, payload FROM outbox WHERE stream = $1 ORDER BY seq", JobResults)
 	require.NoError(e.t, err)
 	defer rows.Close()
 	for rows.Next() {

@@ -58,8 +58,8 @@ type Answers struct{ pool *pgxpool.Pool }
 // NewAnswers returns those of a database.
 func NewAnswers(pool *pgxpool.Pool) Answers { return Answers{pool} }
 
-// Claim is the right to carry a request out and to say what came of it.
-type Claim struct {
+// Turn is the right to carry a request out and to say what came of it.
+type Turn struct {
 	pool  *pgxpool.Pool
 	asked Asked
 	id    string
@@ -67,8 +67,8 @@ type Claim struct {
 
 // Claim returns either the claim on a request, which counts as given up when its
 // time is over, or the answer that was kept.
-func (a Answers) Claim(ctx context.Context, asked Asked, within time.Duration) (*Claim, *Kept, error) {
-	claim := &Claim{pool: a.pool, asked: asked, id: uuid.NewString()}
+func (a Answers) Claim(ctx context.Context, asked Asked, within time.Duration) (*Turn, *Kept, error) {
+	claim := &Turn{pool: a.pool, asked: asked, id: uuid.NewString()}
 	// Whoever has the key may give it up between the two statements.
 	for range 3 {
 		tag, err := a.pool.Exec(ctx, claimAnswer, asked.Caller, asked.Key, asked.Digest, claim.id, within)
@@ -102,7 +102,7 @@ func (a Answers) read(ctx context.Context, asked Asked) (*Kept, error) {
 }
 
 // Keep keeps the answer, unless the claim's time was over and another has it.
-func (c *Claim) Keep(ctx context.Context, answer Kept) error {
+func (c *Turn) Keep(ctx context.Context, answer Kept) error {
 	if _, err := c.pool.Exec(ctx, keepAnswer, c.asked.Caller, c.asked.Key, c.id, answer.Status, answer.ETag, answer.Body, AnswerKept); err != nil {
 		return fmt.Errorf("keeping an answer: %w", err)
 	}
@@ -110,7 +110,7 @@ func (c *Claim) Keep(ctx context.Context, answer Kept) error {
 }
 
 // GiveUp lets the same key be claimed again.
-func (c *Claim) GiveUp(ctx context.Context) error {
+func (c *Turn) GiveUp(ctx context.Context) error {
 	if _, err := c.pool.Exec(ctx, giveUpAnswer, c.asked.Caller, c.asked.Key, c.id); err != nil {
 		return fmt.Errorf("giving up a claim: %w", err)
 	}

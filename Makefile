@@ -12,8 +12,8 @@ export CGO_ENABLED := 0
 
 # What runs concurrently is tested under the race detector. The packages on the
 # API server's libraries are not: compiling those a second time takes minutes.
-RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/...
-PLAIN := ./config ./pkg/apiserver/... ./pkg/command ./pkg/rtctl ./pkg/store
+RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/lobby ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/...
+PLAIN := ./config ./pkg/apiserver/... ./pkg/command ./pkg/rest ./pkg/rtctl ./pkg/store
 
 .PHONY: help
 help: ## List the targets

@@ -128,7 +128,7 @@ func (c *Commander) restartAt(heard time.Time, last *metav1.Time) time.Time {
 	case last == nil || last.Time.Before(at):
 		return at
 	case heard.IsZero():
-		return last.Time.Add(time.Second) // each is another value
+		return last.Add(time.Second) // each is another value
 	default:
 		return last.Time
 	}

@@ -5,111 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/apiserver/apiservertest"
 )
-
-const (
-	image  = "galaxy/demo-game:1.0.0"
-	newer  = "galaxy/demo-game:1.0.1"
-	lobby  = "lobby"
-	master = "game-master"
-)
-
-func TestMain(m *testing.M) { apiservertest.Main(m) }
-
-// desk is where a test's wishes are taken: records of its own, and nobody who
-// carries them out.
-type desk struct {
-	*Commander
-	t       *testing.T
-	server  *apiservertest.Server
-	records dynamic.ResourceInterface
-}
-
-func client(t *testing.T, config *rest.Config) dynamic.Interface {
-	t.Helper()
-	client, err := dynamic.NewForConfig(config)
-	require.NoError(t, err)
-	return client
-}
-
-func newDesk(t *testing.T, server *apiservertest.Server, namespace string) *desk {
-	t.Helper()
-	c := client(t, server.Config())
-	return &desk{Commander: New(c, namespace), t: t, server: server, records: c.Resource(Records).Namespace(namespace)}
-}
-
-// start has the game chess run for the lobby.
-func (d *desk) start(edit ...func(*Start)) Answer {
-	d.t.Helper()
-	wish := Start{Wish: of(lobby), Image: image}
-	for _, e := range edit {
-		e(&wish)
-	}
-	answer, err := d.Start(d.t.Context(), wish)
-	require.NoError(d.t, err)
-	require.Equal(d.t, Success, answer.Outcome)
-	return answer
-}
-
-func of(caller string) Wish { return Wish{Game: "chess", Caller: caller} }
-
-func spec(format string, args ...any) func(*Start) {
-	return func(s *Start) { s.Spec = json.RawMessage(fmt.Sprintf(format, args...)) }
-}
-
-func (d *desk) record() *v1alpha1.GameRuntime {
-	d.t.Helper()
-	_, record, err := d.read(d.t.Context(), "chess")
-	require.NoError(d.t, err)
-	require.NotNil(d.t, record)
-	return record
-}
-
-// byHand changes the record as kubectl does.
-func (d *desk) byHand(patch string) {
-	d.t.Helper()
-	_, err := d.records.Patch(d.t.Context(), "chess", types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl"})
-	require.NoError(d.t, err)
-}
-
-// unchanged says that a wish made no write.
-func (d *desk) unchanged(wish func()) {
-	d.t.Helper()
-	before := d.record().ResourceVersion
-	wish()
-	require.Equal(d.t, before, d.record().ResourceVersion, "nothing is written")
-}
-
-func refusedWith(t *testing.T, err error, code, field string) *Error {
-	t.Helper()
-	var e *Error
-	require.ErrorAs(t, err, &e)
-	require.Equal(t, code, e.Code, "%v", err)
-	require.Equal(t, field, e.Field, "%v", err)
-	require.NotEmpty(t, e.Message)
-	return e
-}
-
-func requireNoOp(t *testing.T, answer Answer, err error) {
-	t.Helper()
-	require.NoError(t, err)
-	require.Equal(t, Success, answer.Outcome)
-	require.Equal(t, v1alpha1.CodeReplayNoOp, answer.ErrorCode)
-	require.True(t, answer.Accepted.NoOp)
-}
 
 func TestCommander(t *testing.T) {
 	server := apiservertest.Start(t)
@@ -172,6 +76,8 @@ func testStartKeeps(t *testing.T, d *desk) {
 	require.Equal(t, "/tmp", answer.Record.Spec.WorkingDir)
 	require.Equal(t, "SIGQUIT", answer.Record.Spec.StopSignal, "a field that the wish names")
 	require.EqualValues(t, 3, answer.Accepted.Generation)
+	answer, err := d.Start(t.Context(), Start{Wish: of(master), Spec: json.RawMessage(`{"env":[{"name":"B","value":"2"}]}`)})
+	requireNoOp(t, answer, err)
 }
 
 func testStartGivesUp(t *testing.T, d *desk) {
@@ -245,7 +151,8 @@ func testStartRefused(t *testing.T, d *desk) {
 			wish := Start{Wish: of(lobby), Image: image}
 			c.edit(&wish)
 			answer, err := d.Start(t.Context(), wish)
-			e := refusedWith(t, err, c.code, c.field)
+			refusedWith(t, err, c.code, c.field)
+			e := errorOf(t, err)
 			require.False(t, e.Retryable, "the same is refused again")
 			require.Zero(t, answer)
 			require.Equal(t, Failure, Failed(err).Outcome)
@@ -401,7 +308,8 @@ func testDeleting(t *testing.T, d *desk) {
 			func() (Answer, error) { return d.Patch(t.Context(), Patch{Wish: of(lobby), Image: newer}) },
 		} {
 			_, err := wish()
-			require.True(t, refusedWith(t, err, v1alpha1.CodeConflict, "").Retryable, "it will be gone")
+			refusedWith(t, err, v1alpha1.CodeConflict, "")
+			require.True(t, errorOf(t, err).Retryable, "it will be gone")
 		}
 	})
 }
@@ -461,7 +369,8 @@ func testRevision(t *testing.T, d *desk) {
 			func() (Answer, error) { return d.CleanUp(t.Context(), wish) },
 		} {
 			_, err := verb()
-			require.False(t, refusedWith(t, err, v1alpha1.CodeConflict, "revision").Retryable)
+			refusedWith(t, err, v1alpha1.CodeConflict, "revision")
+			require.False(t, errorOf(t, err).Retryable)
 		}
 	})
 	wish.Revision = d.record().ResourceVersion
@@ -472,74 +381,19 @@ func testRevision(t *testing.T, d *desk) {
 	require.NoError(t, err)
 }
 
-// meanwhile does something between the read and the write of a wish, once.
-type meanwhile struct {
-	dynamic.ResourceInterface
-	once sync.Once
-	do   func()
-}
-
-func (m *meanwhile) Get(ctx context.Context, name string, o metav1.GetOptions, sub ...string) (*unstructured.Unstructured, error) {
-	stored, err := m.ResourceInterface.Get(ctx, name, o, sub...)
-	m.once.Do(m.do)
-	return stored, err
-}
-
-func testTakenOver(t *testing.T, d *desk) {
-	d.start(spec(`{"env":[{"name":"A","value":"1"}]}`))
-	d.Commander.records = &meanwhile{ResourceInterface: d.records, do: func() { d.byHand(`{"spec":{"env":[{"name":"A","value":"2"}]}}`) }}
-	answer, err := d.Stop(t.Context(), of(lobby))
-	require.NoError(t, err)
-	require.Equal(t, "2", answer.Record.Spec.Env[0].Value, "a stop names no variable")
-
-	d.Commander.records = &meanwhile{ResourceInterface: d.records, do: func() {
-		require.NoError(t, d.records.Delete(t.Context(), "chess", metav1.DeleteOptions{}))
-	}}
-	_, err = d.Stop(t.Context(), of(master))
-	require.NoError(t, err, "it was stopped when it was read")
-	_, err = d.Patch(t.Context(), Patch{Wish: of(master), Image: newer})
-	refusedWith(t, err, v1alpha1.CodeNotFound, "")
-
-	d.start()
-	d.Commander.records = &meanwhile{ResourceInterface: d.records, do: func() {
-		require.NoError(t, d.records.Delete(t.Context(), "chess", metav1.DeleteOptions{}))
-	}}
-	_, err = d.Stop(t.Context(), of(master))
-	refusedWith(t, err, v1alpha1.CodeNotFound, "")
-}
-
-func testManyAtOnce(t *testing.T, d *desk) {
-	d.start()
-	const callers, wishes = 8, 4
-	var all sync.WaitGroup
-	errs := make(chan error, callers*wishes)
-	for i := range callers {
-		all.Go(func() {
-			for range wishes {
-				_, err := d.Restart(t.Context(), Restart{Wish: Wish{Game: "chess", Caller: fmt.Sprintf("caller-%d", i)}})
-				errs <- err
-			}
-		})
-	}
-	all.Wait()
-	close(errs)
-	for err := range errs {
-		require.NoError(t, err)
-	}
-	require.EqualValues(t, 1+callers*wishes, d.record().Generation, "each restart is one")
-}
-
 func testForbidden(t *testing.T, d *desk) {
 	stranger := d.server.Config()
 	stranger.Impersonate = rest.ImpersonationConfig{UserName: "somebody", Groups: []string{"galaxy:strangers"}}
 	_, err := New(client(t, stranger), "default").Stop(t.Context(), of(lobby))
-	require.False(t, refusedWith(t, err, v1alpha1.CodeForbidden, "").Retryable)
+	refusedWith(t, err, v1alpha1.CodeForbidden, "")
+	require.False(t, errorOf(t, err).Retryable)
 }
 
 func testNoNamespace(t *testing.T, d *desk) {
 	nowhere := newDesk(t, d.server, "nowhere")
 	_, err := nowhere.Start(t.Context(), Start{Wish: of(lobby), Image: image})
-	e := refusedWith(t, err, v1alpha1.CodeNotFound, "")
+	refusedWith(t, err, v1alpha1.CodeNotFound, "")
+	e := errorOf(t, err)
 	require.Contains(t, e.Message, `"nowhere"`)
 }
 
@@ -547,6 +401,7 @@ func testNoTime(t *testing.T, d *desk) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := d.Start(ctx, Start{Wish: of(lobby), Image: image})
-	require.True(t, refusedWith(t, err, v1alpha1.CodeTimeout, "").Retryable)
+	refusedWith(t, err, v1alpha1.CodeTimeout, "")
+	require.True(t, errorOf(t, err).Retryable)
 	require.ErrorIs(t, err, context.Canceled)
 }

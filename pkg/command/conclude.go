@@ -99,10 +99,7 @@ func fulfilled(record *v1alpha1.GameRuntime, wish Accepted) (operation string, d
 	case wish.Verb == VerbCleanUp:
 		return "", false // its record is there
 	case wish.Verb == VerbStop:
-		if !runs && end != nil && c != nil && end.ContainerID == c.ID {
-			operation = end.Operation
-		}
-		return operation, !runs
+		return endedBy(c, end), !runs
 	case record.Spec.State == v1alpha1.StateStopped:
 		return "", true // a patch of a game that is not to run
 	case runs && asDeclared(status):
@@ -112,6 +109,14 @@ func fulfilled(record *v1alpha1.GameRuntime, wish Accepted) (operation string, d
 		return "", true // it ran, and ended of itself
 	}
 	return "", false
+}
+
+// endedBy is the operation that ended the container's last run; "" if none of ours.
+func endedBy(c *v1alpha1.ContainerStatus, end *v1alpha1.Termination) string {
+	if c == nil || end == nil || end.ContainerID != c.ID {
+		return ""
+	}
+	return end.Operation
 }
 
 // asDeclared says that a container that runs was made from the record as it is. A

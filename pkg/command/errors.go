@@ -57,26 +57,30 @@ func classify(err error) *Error {
 		return away(err)
 	}
 	status := answered.Status()
-	e := &Error{Message: status.Message, cause: err}
+	conflict := status.Code == http.StatusConflict
 	switch {
 	case status.Reason == metav1.StatusReasonInvalid:
 		return refused(status, err)
-	case transient(err) && status.Code != http.StatusConflict:
+	case transient(err) && !conflict:
 		return away(err)
-	case status.Code == http.StatusConflict:
-		e.Code, e.Retryable = v1alpha1.CodeConflict, true
-	case status.Code == http.StatusForbidden:
-		e.Code = v1alpha1.CodeForbidden
-	case status.Code == http.StatusNotFound:
-		e.Code = v1alpha1.CodeNotFound
-	case status.Code == http.StatusUnauthorized: // we are, and not who asks
-		e.Code = v1alpha1.CodeInternalError
-	case status.Code >= 400 && status.Code < 500:
-		e.Code = v1alpha1.CodeInvalidRequest
-	default:
-		e.Code = v1alpha1.CodeInternalError
 	}
-	return e
+	return &Error{Code: codeOf(int(status.Code)), Message: status.Message, Retryable: conflict, cause: err}
+}
+
+// codeOf is the code of an answer that lasts.
+func codeOf(status int) string {
+	switch status {
+	case http.StatusConflict:
+		return v1alpha1.CodeConflict
+	case http.StatusForbidden:
+		return v1alpha1.CodeForbidden
+	case http.StatusNotFound:
+		return v1alpha1.CodeNotFound
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+		return v1alpha1.CodeInvalidRequest
+	default: // such as 401: the API server does not know us, and not who asks
+		return v1alpha1.CodeInternalError
+	}
 }
 
 // away is an API server that does not answer, or not with an answer. What the

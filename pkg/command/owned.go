@@ -16,7 +16,7 @@ func owned(stored *unstructured.Unstructured, manager string) map[string]any {
 			continue
 		}
 		var fields map[string]any
-		if entry.FieldsV1 == nil || kjson.UnmarshalCaseSensitivePreserveInts(entry.FieldsV1.Raw, &fields) != nil {
+		if entry.FieldsV1 == nil || kjson.UnmarshalCaseSensitivePreserveInts(entry.FieldsV1.GetRawBytes(), &fields) != nil {
 			return nil
 		}
 		all, _ := pick(stored.Object, fields).(map[string]any)

@@ -92,7 +92,8 @@ func testTrouble(t *testing.T, d *desk) {
 			troubled := d.inTrouble(http.MethodGet, 1000, happen)
 			troubled.patience = 200 * time.Millisecond
 			_, err := troubled.Restart(t.Context(), Restart{Wish: of(master)})
-			e := refusedWith(t, err, v1alpha1.CodeServiceUnavailable, "")
+			refusedWith(t, err, v1alpha1.CodeServiceUnavailable, "")
+			e := errorOf(t, err)
 			require.True(t, e.Retryable)
 			require.NotContains(t, e.Message, "127.0.0.1", "nobody learns where we look for it")
 		})
@@ -102,9 +103,10 @@ func testTrouble(t *testing.T, d *desk) {
 func TestServerAway(t *testing.T) {
 	server := apiservertest.Start(t)
 	d := newDesk(t, server, "default")
-	d.patience = 200 * time.Millisecond
 	d.start()
 	server.Stop()
+	d.patience = 200 * time.Millisecond
 	_, err := d.Stop(t.Context(), of(lobby))
-	require.True(t, refusedWith(t, err, v1alpha1.CodeServiceUnavailable, "").Retryable)
+	refusedWith(t, err, v1alpha1.CodeServiceUnavailable, "")
+	require.True(t, errorOf(t, err).Retryable)
 }

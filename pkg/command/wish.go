@@ -72,14 +72,11 @@ func decode(spec []byte, fields *map[string]any) error {
 	if *fields == nil {
 		return invalid("spec", "must be a JSON object, is null")
 	}
-	unknown, err := kjson.UnmarshalStrict(spec, &v1alpha1.GameRuntimeSpec{})
-	if err != nil || len(unknown) == 0 {
+	unknown, _ := kjson.UnmarshalStrict(spec, &v1alpha1.GameRuntimeSpec{}) // what else is wrong is the API server's to say
+	var field kjson.FieldError
+	if len(unknown) == 0 || !errors.As(unknown[0], &field) {
 		return nil
 	}
-	var field kjson.FieldError
-	if errors.As(unknown[0], &field) {
-		field.SetFieldPath("spec." + field.FieldPath())
-		return invalid(field.FieldPath(), "%v", field)
-	}
-	return invalid("spec", "%v", unknown[0])
+	field.SetFieldPath("spec." + field.FieldPath())
+	return invalid(field.FieldPath(), "%v", field)
 }

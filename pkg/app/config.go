@@ -67,6 +67,14 @@ type Config struct {
 	// StreamMaxLen is how many entries each stream that we write is kept to, about; 0
 	// keeps all of them.
 	StreamMaxLen int64
+	// LobbyURL is what comes before /api/v1 in the Lobby's addresses; empty is none.
+	LobbyURL string
+	// LobbyTokenFile holds a bearer token for the Lobby, LobbyCertFile and
+	// LobbyKeyFile a client certificate, LobbyCAFile the authorities of its own.
+	LobbyTokenFile string
+	LobbyCertFile  string
+	LobbyKeyFile   string
+	LobbyCAFile    string
 	// LogFormat is console or json, LogLevel debug, info or error.
 	LogFormat string
 	LogLevel  string
@@ -131,6 +139,12 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	redis := groups.FlagSet("redis")
 	redis.StringVar(&c.RedisURL, "redis-url", c.RedisURL, "redis://, rediss:// or unix:// URL of the Redis whose streams other services are told on; off if empty")
 	redis.Int64Var(&c.StreamMaxLen, "stream-maxlen", c.StreamMaxLen, "how many entries a stream that we write keeps, about; 0 keeps all of them")
+	lobby := groups.FlagSet("lobby")
+	lobby.StringVar(&c.LobbyURL, "lobby-url", c.LobbyURL, "the Lobby's http or https URL, up to /api/v1: it is asked for the image of a game that a job starts without one; nobody is if empty")
+	lobby.StringVar(&c.LobbyTokenFile, "lobby-token-file", c.LobbyTokenFile, "file with the bearer token for the Lobby, read at each call; none if empty")
+	lobby.StringVar(&c.LobbyCertFile, "lobby-cert-file", c.LobbyCertFile, "file with the client certificate for the Lobby, read at each call; none if empty")
+	lobby.StringVar(&c.LobbyKeyFile, "lobby-key-file", c.LobbyKeyFile, "file with that certificate's key")
+	lobby.StringVar(&c.LobbyCAFile, "lobby-ca-file", c.LobbyCAFile, "file with the authorities that may have signed the Lobby's certificate; the system's if empty")
 	retention := groups.FlagSet("retention")
 	retention.DurationVar(&c.HistoryRetention, "history-retention", c.HistoryRetention, "how long what was done to a game and what happened to it is kept; 0 keeps all of it")
 	telemetry := groups.FlagSet("telemetry")
@@ -218,8 +232,10 @@ func (c Config) check() error {
 	if c.HistoryRetention < 0 {
 		return fmt.Errorf("--history-retention: must not be negative, is %s", c.HistoryRetention)
 	}
-	if err := c.checkStreams(); err != nil {
-		return err
+	for _, check := range []func() error{c.checkStreams, c.checkLobby} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	return c.checkOrphans()
 }

@@ -479,6 +479,8 @@ func TestBadConfiguration(t *testing.T) {
 		"negative retention":       {func(c *Config) { c.HistoryRetention = -1 }, "--history-retention"},
 		"no Redis URL":             {func(c *Config) { c.RedisURL = "http://:secret@localhost" }, "--redis-url: not a URL that Redis is known by"},
 		"negative stream length":   {func(c *Config) { c.StreamMaxLen = -1 }, "--stream-maxlen"},
+		"no Lobby URL":             {func(c *Config) { c.LobbyURL = "lobby" }, "--lobby-url: the Lobby's URL must be"},
+		"a token for nobody":       {func(c *Config) { c.LobbyTokenFile = "token" }, "--lobby-url: credentials"},
 		"negative orphan grace":    {func(c *Config) { c.OrphanGrace = -1 }, "--orphan-grace"},
 		"data directory in use":    {func(c *Config) { c.DataDir = occupiedDir(t) }, "another runtime-manager"},
 		"metrics port is a name":   {func(c *Config) { c.MetricsAddress = "x" }, "--metrics-address"},

@@ -91,6 +91,11 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 			return err
 		}
 	}
+	closeIntake, err := a.addIntake(ctx, manager, database)
+	if err != nil {
+		return err
+	}
+	defer closeIntake()
 	a.mirror.Store(picture)
 	if err := manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)

@@ -26,6 +26,11 @@ type told struct {
 	Game        string `json:"game_id"`
 	ContainerID string `json:"container_id"`
 	EventID     string `json:"event_id"`
+	JobID       string `json:"job_id"`
+	Outcome     string `json:"outcome"`
+	ErrorCode   string `json:"error_code"`
+	Message     string `json:"message"`
+	OperationID string `json:"operation_id"`
 	at          time.Time
 }
 

@@ -191,8 +191,8 @@ func arrivalColumns(arrivals []Arrival) []any {
 	return []any{ids, streams, entries, verbs, games, callers, images, specs, replies, replyStreams, replyGames, payloads}
 }
 
-// Claim is a job in the hands of one manager for a while.
-type Claim struct {
+// ClaimedJob is a job in the hands of one manager for a while.
+type ClaimedJob struct {
 	Job
 	// Tries counts this one too.
 	Tries int
@@ -204,9 +204,9 @@ type Claim struct {
 
 // Claim takes jobs that are to be written into records, oldest first, at most one of
 // each game and limit in all. Nobody else takes them within lease.
-func (j Jobs) Claim(ctx context.Context, by string, lease time.Duration, limit int) ([]Claim, error) {
+func (j Jobs) Claim(ctx context.Context, by string, lease time.Duration, limit int) ([]ClaimedJob, error) {
 	rows, _ := j.Pool.Query(ctx, claimJobs, by, lease.Seconds(), limit) // the rows tell the error
-	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c Claim, err error) {
+	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c ClaimedJob, err error) {
 		err = row.Scan(&c.ID, &c.Stream, &c.Entry, &c.Verb, &c.Game, &c.Caller, &c.Image, &c.Spec, &c.ReceivedAt, &c.Deadline,
 			&c.Tries, &c.Overdue, &c.Overtaken)
 		return c, err
@@ -295,4 +295,3 @@ func (j Jobs) Open(ctx context.Context) (open int, oldest time.Duration, err err
 	}
 	return open, time.Duration(seconds * float64(time.Second)), nil
 }
-

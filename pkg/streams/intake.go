@@ -93,14 +93,17 @@ func NewIntake(options IntakeOptions) *Intake {
 	}
 }
 
-// Run works until ctx ends.
-func (i *Intake) Run(ctx context.Context) error {
+// Start works until ctx ends.
+func (i *Intake) Start(ctx context.Context) error {
 	var work errgroup.Group
 	work.Go(func() error { i.persist(ctx, "reading jobs", i.read); return nil })
 	work.Go(func() error { i.persist(ctx, "applying jobs", i.apply); return nil })
 	work.Go(func() error { i.persist(ctx, "answering jobs", i.conclude); return nil })
 	return work.Wait()
 }
+
+// NeedLeaderElection says that every manager takes jobs, whoever leads.
+func (i *Intake) NeedLeaderElection() bool { return false }
 
 // Changed tells of a game whose record is another one, or gone. It never blocks.
 func (i *Intake) Changed(game string) {

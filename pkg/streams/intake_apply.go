@@ -106,7 +106,7 @@ func (i *Intake) settle(ctx context.Context) error {
 	return nil
 }
 
-func (i *Intake) carryOut(ctx context.Context, claim journal.Claim) outcome {
+func (i *Intake) carryOut(ctx context.Context, claim journal.ClaimedJob) outcome {
 	o := outcome{job: claim.Job, tried: journal.Tried{Job: claim.ID}}
 	if claim.Overtaken {
 		o.result = &command.Result{

@@ -44,7 +44,7 @@ func intakeProcess(arguments string) int {
 		Glance: 20 * time.Millisecond, Log: logr.Discard(),
 	})
 	os.Stdout.WriteString("taking jobs\n")
-	_ = intake.Run(context.Background()) // until it is killed
+	_ = intake.Start(context.Background()) // until it is killed
 	return 0
 }
 

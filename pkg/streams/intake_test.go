@@ -183,7 +183,7 @@ func (e *edge) intake(manager string, change ...func(*IntakeOptions)) takes {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = i.Run(ctx)
+		_ = i.Start(ctx)
 	}()
 	end := sync.OnceFunc(func() {
 		cancel()

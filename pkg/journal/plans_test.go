@@ -22,6 +22,11 @@ INSERT INTO outbox (id, stream, game, payload, created_at)
 SELECT id, 'runtime:health_events', 'default/' || game, '{}', at FROM health_events;
 INSERT INTO health_snapshots (namespace, game, uid, at, snapshot)
 SELECT 'default', 'g' || n, 'u', now(), '{}' FROM generate_series(1, 1000) n;
+INSERT INTO jobs (id, stream, entry, verb, game, caller, image, spec, received_at, deadline, accepted, result, answered_at)
+SELECT 'j' || n, 's', n || '-0', 'start', 'g' || n % 1000, 'lobby', '', '', at, at, '{}', '{}', at
+FROM (SELECT n, now() - make_interval(secs => n) AS at FROM generate_series(1, 20000) n) t;
+INSERT INTO jobs (id, stream, entry, verb, game, caller, image, spec, deadline)
+SELECT 'open' || n, 's', n || '-0', 'start', 'g' || n, 'lobby', '', '', now() FROM generate_series(30001, 30100) n;
 ANALYZE;`
 
 // Whatever the journal asks, it finds by an index, and the story of one game costs
@@ -48,6 +53,13 @@ func TestEveryStatementGoesByIndex(t *testing.T) {
 		"recall":            {recallMessages, 2, []string{"outbox_published_at"}},
 		"delete outbox":     {deleteOutbox, 2, []string{"outbox_created_at", "outbox_pkey"}},
 		"delete published":  {deletePublished, 2, []string{"outbox_published_at", "outbox_pkey"}},
+		"accept jobs":       {acceptJobs, 13, []string{"jobs_pkey"}},
+		"claim jobs":        {claimJobs, 3, []string{"jobs_to_apply", "jobs_accepted_of_game", "jobs_pkey"}},
+		"settle jobs":       {settleJobs, 3, []string{"jobs_to_apply"}},
+		"answer jobs":       {answerJobs, 5, []string{"jobs_to_answer"}},
+		"accepted jobs":     {acceptedJobs, 0, []string{"jobs_to_answer"}},
+		"open jobs":         {openJobs, 0, []string{"jobs_to_answer"}},
+		"delete jobs":       {deleteJobs, 2, []string{"jobs_answered_at", "jobs_pkey"}},
 		"old snapshots":     {oldSnapshots, 4, []string{"health_snapshots_pkey"}},
 		"delete snapshots":  {deleteSnapshots, 3, []string{"health_snapshots_pkey"}},
 	} {

@@ -28,7 +28,9 @@ const (
 	deleteOperations = "DELETE FROM operation_log WHERE id = ANY($1)"
 	deleteEvents     = "DELETE FROM health_events WHERE id = ANY(ARRAY(SELECT id FROM health_events WHERE at < $1 ORDER BY at LIMIT $2))"
 	deleteOutbox     = "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE created_at < $1 ORDER BY created_at LIMIT $2))"
-	deletePublished  = "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE published_at < $1 ORDER BY published_at LIMIT $2))"
+	// A job that has no result stays.
+	deleteJobs      = "DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM jobs WHERE answered_at < $1 AND result IS NOT NULL ORDER BY answered_at LIMIT $2))"
+	deletePublished = "DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox WHERE published_at < $1 ORDER BY published_at LIMIT $2))"
 )
 
 const (
@@ -75,7 +77,7 @@ func (r Retention) Start(ctx context.Context) error {
 		swept, err := r.sweep(ctx, r.Clock.Now())
 		if swept != (sweep{}) {
 			r.Log.Info("deleted old history", "olderThan", r.Keep.String(), "operations", swept.operations, "events", swept.events,
-				"announcements", swept.announcements, "snapshots", swept.snapshots)
+				"announcements", swept.announcements, "snapshots", swept.snapshots, "jobs", swept.jobs)
 		}
 		if err != nil && ctx.Err() == nil && !failing {
 			r.Log.Info("old history cannot be deleted", "reason", err.Error())
@@ -85,7 +87,7 @@ func (r Retention) Start(ctx context.Context) error {
 }
 
 // sweep is how many rows went.
-type sweep struct{ operations, events, announcements, snapshots int64 }
+type sweep struct{ operations, events, announcements, snapshots, jobs int64 }
 
 func (r Retention) sweep(ctx context.Context, now time.Time) (s sweep, err error) {
 	if s.announcements, err = r.sweepOutbox(ctx, now); err != nil || r.Keep == 0 {
@@ -99,7 +101,10 @@ func (r Retention) sweep(ctx context.Context, now time.Time) (s sweep, err error
 	if s.events, err = r.sweepByAge(ctx, deleteEvents, before); err != nil {
 		return s, err
 	}
-	s.snapshots, err = r.sweepSnapshots(ctx, before)
+	if s.snapshots, err = r.sweepSnapshots(ctx, before); err != nil {
+		return s, err
+	}
+	s.jobs, err = r.sweepByAge(ctx, deleteJobs, before)
 	return s, err
 }
 

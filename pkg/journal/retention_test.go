@@ -118,6 +118,18 @@ func TestPublishedMessagesGo(t *testing.T) {
 	}
 }
 
+func TestOldJobsGo(t *testing.T) {
+	pool := postgrestest.Schema(t)
+	_, err := pool.Exec(ctx, `INSERT INTO jobs (id, stream, entry, verb, game, caller, image, spec, received_at, deadline, result, answered_at)
+		SELECT id, 's', '1-1', 'start', 'chess', 'lobby', '', '', $1, $1, CASE WHEN at IS NOT NULL THEN '{}'::jsonb END, at
+		FROM (VALUES ('open', NULL), ('old', $1::timestamptz), ('recent', $2)) AS j (id, at)`, noon, evening)
+	require.NoError(t, err)
+	swept, err := Retention{Pool: pool, Keep: time.Hour, Gone: isGone}.sweep(ctx, evening)
+	require.NoError(t, err)
+	require.Equal(t, sweep{jobs: 1}, swept)
+	require.Zero(t, count(t, pool, "jobs WHERE id = 'old'"))
+}
+
 func TestMoreGoesThanOneBatch(t *testing.T) {
 	const games, each = sweepBatch + 1, 3
 	pool := postgrestest.Schema(t)

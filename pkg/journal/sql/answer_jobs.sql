@@ -5,7 +5,7 @@ WITH given AS (
     WITH ORDINALITY AS g (id, job, stream, game, payload, place)
 ), answered AS (
     UPDATE jobs j SET result = g.payload::jsonb, answered_at = now()
-    FROM given g WHERE j.id = g.job AND j.result IS NULL
+    FROM given g WHERE j.id = g.job AND j.id = ANY ($2) AND j.result IS NULL
     RETURNING g.*
 ), told AS (
     INSERT INTO outbox (id, stream, game, payload)

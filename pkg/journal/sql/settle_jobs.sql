@@ -3,4 +3,4 @@
 UPDATE jobs j
 SET accepted = t.accepted::jsonb, next_try = now() + make_interval(secs => t.delay), claimed_until = '-infinity'
 FROM unnest($1::text[], $2::text[], $3::float8[]) AS t (id, accepted, delay)
-WHERE j.id = t.id AND j.accepted IS NULL AND j.result IS NULL
+WHERE j.id = t.id AND j.id = ANY ($1) AND j.accepted IS NULL AND j.result IS NULL

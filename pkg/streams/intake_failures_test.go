@@ -398,6 +398,23 @@ func TestImageComesFromTheLobby(t *testing.T) {
 	require.Equal(t, before, asked.Load(), "the job says it")
 }
 
+func TestLobbyAway(t *testing.T) {
+	e := newEdge(t)
+	var asked atomic.Int64
+	e.intake("one", within(time.Second), func(o *IntakeOptions) {
+		o.Image = func(_ context.Context, game string) (string, error) {
+			if game == "chess" && asked.Add(1) == 1 || game == "draughts" {
+				return "", unavailable
+			}
+			return "galaxy/demo-game:1.0.1", nil
+		}
+	})
+	e.add(StartJobs, job("for-a-while", "chess")...)
+	require.Equal(t, command.Success, e.of("for-a-while", 1)[0].Outcome)
+	e.add(StartJobs, job("for-ever", "draughts")...)
+	require.Equal(t, v1alpha1.CodeServiceUnavailable, e.of("for-ever", 1)[0].ErrorCode)
+}
+
 func TestNoImageAndNoLobby(t *testing.T) {
 	e := newEdge(t)
 	e.intake("one")

@@ -180,8 +180,12 @@ func (c *Commander) delete(ctx context.Context, wish Wish) (Answer, error) {
 	}
 	done := answer(VerbCleanUp, wish.Game, record, false)
 	_, done.Record, err = c.read(ctx, wish.Game)
-	if done.Record != nil && done.Record.UID != done.Accepted.UID {
+	switch {
+	case done.Record == nil:
+	case done.Record.UID != done.Accepted.UID:
 		done.Record = nil // a namesake
+	default:
+		done.Accepted.Generation = done.Record.Generation // of the deletion, not of what failed before
 	}
 	return done, err
 }

@@ -297,6 +297,7 @@ func testDeleting(t *testing.T, d *desk) {
 	require.NoError(t, err)
 	require.Empty(t, answer.ErrorCode)
 	require.NotNil(t, answer.Record.DeletionTimestamp)
+	require.Equal(t, answer.Record.Generation, answer.Accepted.Generation, "no status from before tells of it")
 	d.unchanged(func() {
 		answer, err := d.CleanUp(t.Context(), of(lobby))
 		requireNoOp(t, answer, err)

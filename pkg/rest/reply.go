@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,11 +65,13 @@ type reply struct {
 }
 
 func newReply(status int, answer any) reply {
-	body, err := json.Marshal(answer)
-	if err != nil {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(answer); err != nil {
 		panic(err) // the types are ours: a programming error
 	}
-	return reply{status: status, header: http.Header{}, body: append(body, '\n')}
+	return reply{status: status, header: http.Header{}, body: body.Bytes()}
 }
 
 // about is the answer about a game as its record stands.

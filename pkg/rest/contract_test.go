@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -104,5 +106,21 @@ func (c *contractCheck) reached(t *testing.T) {
 		if known.Code != v1alpha1.CodeUnauthenticated { // nobody proves who they are yet
 			require.Contains(t, c.failures, known.Code)
 		}
+	}
+}
+
+// Each row of the table of failures is held by a part of TestAPI.
+func TestEachFailureIsHeldByATest(t *testing.T) {
+	page, err := os.ReadFile("../../docs/services.md")
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(page), "## Over HTTP\n")
+	require.True(t, found)
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := regexp.MustCompile(`(?m)^\| .* \| ([^|]*) \|$`).FindAllStringSubmatch(section, -1)
+	require.Greater(t, len(rows), 30)
+	for _, row := range rows[2:] {
+		first := regexp.MustCompile("^`([^`]+)`").FindStringSubmatch(row[1])
+		require.NotNil(t, first, row[0])
+		require.Contains(t, parts, first[1], row[0])
 	}
 }

@@ -47,6 +47,7 @@ type bench struct {
 	url       string
 	server    *Server
 	stop      func()
+	away      *outOfReach
 }
 
 func newBench(t testing.TB) *bench {

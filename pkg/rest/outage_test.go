@@ -19,32 +19,37 @@ import (
 	"galaxy.io/runtime-manager/pkg/postgres/postgrestest"
 )
 
-// beginWhereRecordsAreOutOfReach makes a request that is insisted on for a while;
-// what it returns looks at that in the end.
-func (b *bench) beginWhereRecordsAreOutOfReach() (check func(*bench)) {
+// outOfReach is a replica from which the records cannot be reached, and a change
+// that was asked of it.
+type outOfReach struct {
+	*bench
+	start <-chan answered
+}
+
+// beginOutOfReach makes the request at once: it is insisted on for a while.
+func (b *bench) beginOutOfReach() {
+	b.t.Helper()
 	config := b.api.Config()
 	config.Host = "127.0.0.1:9" // nobody is there
 	nowhere, err := dynamic.NewForConfig(config)
 	require.NoError(b.t, err)
 	away := b.replica(func(o *Options) { o.Commander = command.New(nowhere, "default") })
-	start := away.later("POST", "/runtimes/away/start?wait=15s", startBody, key("away"))
-	return func(b *bench) {
-		testRecordsOutOfReach(away.in(b.t), start)
-		b.start("away", key("away")).is(b.t, http.StatusAccepted, "")
-	}
+	b.away = &outOfReach{away, away.later("POST", "/runtimes/away/start?wait=15s", startBody, key("away"))}
 }
 
 // While the records cannot be reached nothing is taken, and the same request may
 // be made again.
-func testRecordsOutOfReach(away *bench, start <-chan answered) {
+func testRecordsOutOfReach(b *bench) {
+	away := b.away.in(b.t)
 	for _, path := range []string{"/runtimes", "/runtimes/away"} {
-		got := away.do("GET", path).is(away.t, http.StatusServiceUnavailable, v1alpha1.CodeServiceUnavailable)
-		require.Equal(away.t, "1", got.header.Get("Retry-After"))
-		require.NotContains(away.t, string(got.body), "127.0.0.1", "no address of ours")
+		got := away.do("GET", path).is(b.t, http.StatusServiceUnavailable, v1alpha1.CodeServiceUnavailable)
+		require.Equal(b.t, "1", got.header.Get("Retry-After"))
+		require.NotContains(b.t, string(got.body), "127.0.0.1", "no address of ours")
 	}
-	got := (<-start).is(away.t, http.StatusServiceUnavailable, v1alpha1.CodeServiceUnavailable)
-	require.Equal(away.t, "1", got.header.Get("Retry-After"))
-	require.Nil(away.t, got.Runtime)
+	got := (<-b.away.start).is(b.t, http.StatusServiceUnavailable, v1alpha1.CodeServiceUnavailable)
+	require.Equal(b.t, "1", got.header.Get("Retry-After"))
+	require.Nil(b.t, got.Runtime)
+	b.start("away", key("away")).is(b.t, http.StatusAccepted, "")
 }
 
 // Without the kept answers nobody knows whether a request was made before.

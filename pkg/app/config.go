@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -203,9 +204,6 @@ func (c Config) check() error {
 	if _, _, err := net.SplitHostPort(c.APIAddress); err != nil {
 		return fmt.Errorf("--api-address: %w", err)
 	}
-	if err := c.checkServices(); err != nil {
-		return err
-	}
 	if c.MetricsAddress != "0" {
 		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
 			return fmt.Errorf("--metrics-address: %w", err)
@@ -232,12 +230,7 @@ func (c Config) check() error {
 	if c.HistoryRetention < 0 {
 		return fmt.Errorf("--history-retention: must not be negative, is %s", c.HistoryRetention)
 	}
-	for _, check := range []func() error{c.checkStreams, c.checkLobby} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return c.checkOrphans()
+	return cmp.Or(c.checkServices(), c.checkStreams(), c.checkLobby(), c.checkOrphans())
 }
 
 // checkServices keeps what nobody has to prove who they are for on this machine.

@@ -111,7 +111,7 @@ func readWait(query url.Values) (time.Duration, error) {
 	}
 	wait, err := time.ParseDuration(text)
 	if err != nil || !waitPattern.MatchString(text) || wait > maxWait {
-		return 0, invalid("wait", "must be a time such as 30s, at most %s", "5m")
+		return 0, invalid("wait", "must be a time such as 30s, at most 5m")
 	}
 	return wait, nil
 }

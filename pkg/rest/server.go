@@ -19,6 +19,8 @@ const (
 	// headerTimeout bounds the reading of a request's headers.
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
+	// answerTimeout bounds a request, but for the time that it is to wait.
+	answerTimeout = time.Minute
 	maxHeader     = 16 << 10
 	// stopTimeout bounds what requests in flight may take when the server stops.
 	stopTimeout = 15 * time.Second
@@ -74,7 +76,8 @@ func New(o Options) (*Server, error) {
 	}
 	s.http = &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(o.Log), slog.LevelDebug), // what callers did wrong
+		WriteTimeout: maxWait + answerTimeout,                                       // from the headers on
+		ErrorLog:     slog.NewLogLogger(logr.ToSlogHandler(o.Log), slog.LevelDebug), // what callers did wrong
 	}
 	return s, nil
 }

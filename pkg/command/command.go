@@ -178,15 +178,12 @@ func (c *Commander) delete(ctx context.Context, wish Wish) (Answer, error) {
 	if err := c.records.Delete(ctx, wish.Game, metav1.DeleteOptions{Preconditions: only}); err != nil && !apierrors.IsNotFound(err) {
 		return Answer{}, err
 	}
-	done := answer(VerbCleanUp, wish.Game, record, false)
-	_, done.Record, err = c.read(ctx, wish.Game)
-	switch {
-	case done.Record == nil:
-	case done.Record.UID != done.Accepted.UID:
-		done.Record = nil // a namesake
-	default:
-		done.Accepted.Generation = done.Record.Generation // of the deletion, not of what failed before
+	_, left, err := c.read(ctx, wish.Game)
+	if left != nil && left.UID == record.UID {
+		return answer(VerbCleanUp, wish.Game, left, false), err // the deletion has a generation of its own
 	}
+	done := answer(VerbCleanUp, wish.Game, record, false)
+	done.Record = nil
 	return done, err
 }
 

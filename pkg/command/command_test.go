@@ -35,6 +35,7 @@ func TestCommander(t *testing.T) {
 		"wishes forgotten":                         testForgotten,
 		"a revision":                               testRevision,
 		"a field taken over meanwhile":             testTakenOver,
+		"a game declared anew meanwhile":           testDeclaredAnew,
 		"many at once":                             testManyAtOnce,
 		"somebody without rights":                  testForbidden,
 		"a namespace that is missing":              testNoNamespace,
@@ -78,6 +79,12 @@ func testStartKeeps(t *testing.T, d *desk) {
 	require.EqualValues(t, 3, answer.Accepted.Generation)
 	answer, err := d.Start(t.Context(), Start{Wish: of(master), Spec: json.RawMessage(`{"env":[{"name":"B","value":"2"}]}`)})
 	requireNoOp(t, answer, err)
+
+	_, err = d.Stop(t.Context(), of(lobby))
+	require.NoError(t, err)
+	stored, _, err := d.read(t.Context(), "chess")
+	require.NoError(t, err)
+	require.Equal(t, []any{map[string]any{"name": "A", "value": "3"}}, owned(stored, "galaxy-lobby")["env"], "nor does a stop take anything over")
 }
 
 func testStartGivesUp(t *testing.T, d *desk) {
@@ -291,13 +298,14 @@ func testNoRecord(t *testing.T, d *desk) {
 }
 
 func testDeleting(t *testing.T, d *desk) {
-	d.start()
+	before := d.start().Accepted.Generation
 	d.byHand(`{"metadata":{"finalizers":["runtime.galaxy.io/engine"]}}`)
 	answer, err := d.CleanUp(t.Context(), of(master))
 	require.NoError(t, err)
 	require.Empty(t, answer.ErrorCode)
 	require.NotNil(t, answer.Record.DeletionTimestamp)
-	require.Equal(t, answer.Record.Generation, answer.Accepted.Generation, "no status from before tells of it")
+	require.Equal(t, answer.Record.Generation, answer.Accepted.Generation)
+	require.Greater(t, answer.Accepted.Generation, before, "what failed before the deletion is no failure of it")
 	d.unchanged(func() {
 		answer, err := d.CleanUp(t.Context(), of(lobby))
 		requireNoOp(t, answer, err)

@@ -70,3 +70,29 @@ func testManyAtOnce(t *testing.T, d *desk) {
 	}
 	require.EqualValues(t, 1+callers*wishes, d.record().Generation, "each restart is one")
 }
+
+// renewed declares a game again as soon as it is deleted.
+type renewed struct {
+	dynamic.ResourceInterface
+	declare func()
+}
+
+func (r *renewed) Delete(ctx context.Context, name string, o metav1.DeleteOptions, sub ...string) error {
+	defer r.declare()
+	return r.ResourceInterface.Delete(ctx, name, o, sub...)
+}
+
+func testDeclaredAnew(t *testing.T, d *desk) {
+	uid := d.start().Record.UID
+	records := d.records
+	d.Commander.records = &renewed{ResourceInterface: records, declare: func() {
+		d.Commander.records = records
+		d.start()
+	}}
+	answer, err := d.CleanUp(t.Context(), of(master))
+	require.NoError(t, err)
+	require.Equal(t, uid, answer.Accepted.UID)
+	require.Nil(t, answer.Record, "a namesake's is not told")
+	_, done := Conclude(d.record(), answer.Accepted)
+	require.True(t, done)
+}

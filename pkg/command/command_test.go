@@ -35,6 +35,7 @@ func TestCommander(t *testing.T) {
 		"wishes forgotten":                         testForgotten,
 		"a revision":                               testRevision,
 		"a field taken over meanwhile":             testTakenOver,
+		"a revision changed meanwhile":             testChangedMeanwhile,
 		"a game declared anew meanwhile":           testDeclaredAnew,
 		"many at once":                             testManyAtOnce,
 		"somebody without rights":                  testForbidden,

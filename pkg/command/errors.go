@@ -30,7 +30,7 @@ func (e *Error) Error() string { return e.Code + ": " + e.told() }
 func (e *Error) Unwrap() error { return e.cause }
 
 func (e *Error) told() string {
-	if e.Field == "" || strings.HasPrefix(e.Message, e.Field) {
+	if e.Field == "" {
 		return e.Message
 	}
 	return e.Field + ": " + e.Message

@@ -50,6 +50,15 @@ func testTakenOver(t *testing.T, d *desk) {
 	refusedWith(t, err, v1alpha1.CodeNotFound, "")
 }
 
+func testChangedMeanwhile(t *testing.T, d *desk) {
+	wish := of(master)
+	wish.Revision = d.start().Record.ResourceVersion
+	d.Commander.records = &meanwhile{ResourceInterface: d.records, do: func() { d.byHand(`{"spec":{"workingDir":"/tmp"}}`) }}
+	_, err := d.CleanUp(t.Context(), wish)
+	refusedWith(t, err, v1alpha1.CodeConflict, "revision")
+	require.Equal(t, "/tmp", d.record().Spec.WorkingDir, "it is there")
+}
+
 func testManyAtOnce(t *testing.T, d *desk) {
 	d.start()
 	const callers, wishes = 8, 4

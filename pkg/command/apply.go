@@ -28,7 +28,7 @@ type change struct {
 // change writes a wish into a record. What to write is decided by the record as it
 // is stored, and written only if it is so still.
 func (c *Commander) change(ctx context.Context, verb Verb, wish Wish, decide func(*v1alpha1.GameRuntime) (change, error)) (Answer, error) {
-	if err := wish.check(); err != nil {
+	if err := wish.Check(); err != nil {
 		return Answer{}, err
 	}
 	var done Answer

@@ -147,7 +147,7 @@ func (c *Commander) Patch(ctx context.Context, wish Patch) (Answer, error) {
 // CleanUp deletes a game's record. Its container goes with it, and its state where
 // the record's reclaim policy says so. A game without a record is cleaned up.
 func (c *Commander) CleanUp(ctx context.Context, wish Wish) (Answer, error) {
-	if err := wish.check(); err != nil {
+	if err := wish.Check(); err != nil {
 		return Answer{}, err
 	}
 	var answer Answer

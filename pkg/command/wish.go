@@ -16,8 +16,9 @@ const managerPrefix = "galaxy-"
 
 func (w Wish) manager() string { return managerPrefix + w.Caller }
 
-// check refuses what no record could be asked for.
-func (w Wish) check() error {
+// Check refuses what no record could be asked for, with an *Error. Every method of a
+// Commander begins with it.
+func (w Wish) Check() error {
 	for _, name := range []struct{ field, value string }{{"game", w.Game}, {"caller", w.Caller}} {
 		if wrong := validation.IsDNS1123Label(name.value); len(wrong) > 0 {
 			return invalid(name.field, "%s", wrong[0])

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -43,7 +42,7 @@ type bench struct {
 	api       *apiservertest.Server
 	client    dynamic.Interface
 	namespace string
-	pool      *pgxpool.Pool
+	answers   journal.Answers
 	url       string
 	server    *Server
 	stop      func()
@@ -52,7 +51,7 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{t: t, api: apiservertest.Start(t), pool: postgrestest.Schema(t), namespace: "default"}
+	b := &bench{t: t, api: apiservertest.Start(t), answers: journal.NewAnswers(postgrestest.Schema(t)), namespace: "default"}
 	var err error
 	b.client, err = dynamic.NewForConfig(b.api.Config())
 	require.NoError(t, err)
@@ -67,7 +66,7 @@ func (b *bench) replica(change func(*Options)) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	options := Options{
 		Listener: listener, Commander: command.New(b.client, b.namespace), Namespace: b.namespace, Informer: informer(b.t, ctx, b.client),
-		Answers: journal.NewAnswers(b.pool), Log: logr.Discard(),
+		Answers: b.answers, Log: logr.Discard(),
 	}
 	if change != nil {
 		change(&options)

@@ -72,27 +72,13 @@ func testNoOutcomeIsNotKept(b *bench) {
 
 // A manager that crashed holds a key only for a time.
 func testClaimRanOut(b *bench) {
-	answers, ctx := journal.NewAnswers(b.pool), context.Background()
+	ctx := context.Background()
 	asked := journal.Asked{Caller: "lobby", Key: "k-6", Digest: []byte("of a request")}
-	claim, kept, err := answers.Claim(ctx, asked, 0)
+	claim, kept, err := b.answers.Claim(ctx, asked, 0)
 	require.NoError(b.t, err)
 	require.Nil(b.t, kept)
 	first := b.start("crashed", key("k-6")).is(b.t, http.StatusAccepted, "")
 	require.NoError(b.t, claim.Keep(ctx, journal.Kept{Status: http.StatusTeapot}), "it comes too late")
 	require.NoError(b.t, claim.GiveUp(ctx))
 	require.Equal(b.t, first.body, b.start("crashed", key("k-6")).body)
-}
-
-// Answers go when nobody may come back for them.
-func testOldAnswers(b *bench) {
-	ctx := context.Background()
-	b.start("old", key("old"))
-	b.start("young", key("young"))
-	_, err := b.pool.Exec(ctx, "UPDATE answers SET expires_at = now() - interval '1 second' WHERE key = 'old'")
-	require.NoError(b.t, err)
-	require.NoError(b.t, b.server.answers.Forget(ctx))
-	var left []string
-	require.NoError(b.t, b.pool.QueryRow(ctx, "SELECT array_agg(key) FROM answers WHERE key IN ('old', 'young')").Scan(&left))
-	require.Equal(b.t, []string{"young"}, left)
-	b.do("POST", "/runtimes/old/stop", key("old")).is(b.t, http.StatusAccepted, "")
 }

@@ -60,6 +60,9 @@ func readOrder(w http.ResponseWriter, r *http.Request, verb command.Verb) (order
 	if o.Caller == "" {
 		return o, invalid(headerCaller, "is required: who asks for a change is recorded")
 	}
+	if err := o.Check(); err != nil { // before anything is kept by its key
+		return o, err
+	}
 	query, err := readQuery(r, "wait")
 	if err != nil {
 		return o, err

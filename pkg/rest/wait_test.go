@@ -137,7 +137,7 @@ func testCallerGoes(b *bench) {
 		request, err := http.NewRequestWithContext(ctx, "POST", b.url+"/runtimes/hasty/start?wait=5m", strings.NewReader(`{"image":"`+image+`"}`))
 		if err == nil {
 			request.Header.Set(headerCaller, "lobby")
-			_, err = http.DefaultClient.Do(request) //nolint:bodyclose // there is no answer
+			_, err = http.DefaultClient.Do(request) // there is no answer
 		}
 		gone <- err
 	}()

@@ -1,9 +1,11 @@
 package streams
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -144,6 +147,7 @@ type edge struct {
 	server *redistest.Server
 	redis  *redis.Client
 	jobs   journal.Jobs
+	schema *jsonschema.Schema // of results
 	lines
 }
 
@@ -152,7 +156,11 @@ func newEdge(t testing.TB) *edge {
 	client, err := Open(server.URL())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	return &edge{world: newWorld(), t: t, server: server, redis: client, jobs: journal.Jobs{Pool: postgrestest.Schema(t)}}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	schema, err := compiler.Compile(filepath.Join("..", "..", "config", "streams", "job_results.schema.json"))
+	require.NoError(t, err)
+	return &edge{world: newWorld(), t: t, server: server, redis: client, jobs: journal.Jobs{Pool: postgrestest.Schema(t)}, schema: schema}
 }
 
 // takes is an intake in a test.
@@ -211,7 +219,7 @@ func (e *edge) start(id, game string) string {
 
 func (e *edge) stop(id, game string) string { return e.add(StopJobs, job(id, game)...) }
 
-// results are what was told, in the order in which it was.
+// results are what was told, in the order in which it was. All of it obeys the schema.
 func (e *edge) results() (told []JobResult) {
 	rows, err := e.jobs.Pool.Query(context.Background(), "SELECT id::text, payload FROM outbox WHERE stream = $1 ORDER BY seq", JobResults)
 	require.NoError(e.t, err)
@@ -220,6 +228,9 @@ func (e *edge) results() (told []JobResult) {
 		var id string
 		var payload json.RawMessage
 		require.NoError(e.t, rows.Scan(&id, &payload))
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(payload))
+		require.NoError(e.t, err)
+		require.NoError(e.t, e.schema.Validate(value))
 		var result JobResult
 		require.NoError(e.t, json.Unmarshal(payload, &result))
 		require.Equal(e.t, id, result.ResultID)

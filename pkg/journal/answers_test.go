@@ -17,7 +17,7 @@ var askedOnceOnly = Asked{Caller: "lobby", Key: "turn-17", Digest: []byte("start
 func TestOneClaimsARequest(t *testing.T) {
 	answers := NewAnswers(postgrestest.Schema(t))
 	var mu sync.Mutex
-	var claims []*Claim
+	var claims []*Turn
 	var group sync.WaitGroup
 	for range 16 {
 		group.Go(func() {
@@ -30,7 +30,7 @@ func TestOneClaimsARequest(t *testing.T) {
 		})
 	}
 	group.Wait()
-	var one *Claim
+	var one *Turn
 	for _, claim := range claims {
 		if claim != nil {
 			require.Nil(t, one)

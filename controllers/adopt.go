@@ -21,11 +21,17 @@ import (
 const adoptAgain = 5 * time.Minute
 
 // adopt makes a record from a container. The container is not touched. What the
-// API, or a missing image, has against the record is told in the report; an
-// error is a failure of our own store.
+// API, a missing image, or the platform has against the record is told in the
+// report; an error is a failure of our own store.
 func (r *GameRuntimeReconciler) adopt(ctx context.Context, in plan.Orphans, a plan.AdoptContainer) error {
 	i := slices.IndexFunc(in.View.Containers, func(c engine.Container) bool { return c.ID == a.ID })
 	c := &in.View.Containers[i]
+	if vouch := r.orphans.vouch; vouch != nil {
+		if err := vouch(ctx, in.Game); err != nil {
+			r.refuse(in.Game, err)
+			return nil
+		}
+	}
 	image, err := r.adoptedImage(ctx, c)
 	if err != nil {
 		r.refuse(in.Game, err)

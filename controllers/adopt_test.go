@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -103,6 +104,26 @@ func TestRecordThatTheAPIRefuses(t *testing.T) {
 			require.Equal(t, id, w.read().Annotations[v1alpha1.AnnotationAdopted])
 		})
 	}
+}
+
+func TestGameThatThePlatformDoesNotKnowIsNotAdopted(t *testing.T) {
+	w := newWorld(t)
+	w.orphans.policy = plan.OrphansAdopt
+	unknown := errors.New("the Lobby has no such game")
+	w.orphans.vouch = func(_ context.Context, game engine.GameID) error {
+		require.Equal(t, chess, game)
+		return unknown
+	}
+	id := w.byHand("by-hand", w.settings.Installation, nil)
+	require.Equal(t, adoptAgain, w.step().RequeueAfter)
+	require.Contains(t, w.orphans.report()[0].Action, "the Lobby has no such game")
+	require.Equal(t, engine.StateRunning, w.state(id), "not touched")
+	require.Zero(t, w.sim.Calls("Stop"))
+
+	unknown = nil
+	w.clock.Step(adoptAgain)
+	w.step()
+	require.Equal(t, id, w.read().Annotations[v1alpha1.AnnotationAdopted])
 }
 
 func TestImageOfAnOrphanIsGone(t *testing.T) {

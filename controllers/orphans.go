@@ -24,6 +24,9 @@ import (
 type orphans struct {
 	policy plan.OrphanPolicy
 	grace  time.Duration
+	// vouch says why the platform does not stand for a game, which is then not
+	// adopted; nil if nobody can be asked.
+	vouch func(context.Context, engine.GameID) error
 	// changed is told when what is reported changed.
 	changed func()
 

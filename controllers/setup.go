@@ -49,7 +49,10 @@ type Options struct {
 	// OrphanGrace when those to be removed are.
 	Orphans     plan.OrphanPolicy
 	OrphanGrace time.Duration
-	Log         logr.Logger
+	// Vouch says why a game that is to be adopted is none of the platform's; nil if
+	// nobody can be asked.
+	Vouch func(context.Context, engine.GameID) error
+	Log   logr.Logger
 }
 
 // Setup adds the loop and its sources to a manager, and returns the picture
@@ -83,7 +86,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
 		log: log.WithName("game"), journal: options.Journal, herald: newHerald(options.Journal, clock.RealClock{}),
 		states: states{root: options.Settings.StateRoot}, brake: brake,
-		orphans: orphans{policy: options.Orphans, grace: options.OrphanGrace, changed: reporter.wake},
+		orphans: orphans{policy: options.Orphans, grace: options.OrphanGrace, vouch: options.Vouch, changed: reporter.wake},
 	}
 	reporter.mirror, reporter.orphans, reporter.brake = picture, &reconciler.orphans, brake
 	reconciler.work = newWorkshop(clock.RealClock{}, feeds.gameChanged,

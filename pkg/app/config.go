@@ -141,7 +141,7 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	redis.StringVar(&c.RedisURL, "redis-url", c.RedisURL, "redis://, rediss:// or unix:// URL of the Redis whose streams other services are told on; off if empty")
 	redis.Int64Var(&c.StreamMaxLen, "stream-maxlen", c.StreamMaxLen, "how many entries a stream that we write keeps, about; 0 keeps all of them")
 	lobby := groups.FlagSet("lobby")
-	lobby.StringVar(&c.LobbyURL, "lobby-url", c.LobbyURL, "the Lobby's http or https URL, up to /api/v1: it is asked for the image of a game that a job starts without one; nobody is if empty")
+	lobby.StringVar(&c.LobbyURL, "lobby-url", c.LobbyURL, "the Lobby's http or https URL, up to /api/v1: it is asked for the image of a game that a job starts without one, and for each game that is to be adopted; nobody is if empty")
 	lobby.StringVar(&c.LobbyTokenFile, "lobby-token-file", c.LobbyTokenFile, "file with the bearer token for the Lobby, read at each call; none if empty")
 	lobby.StringVar(&c.LobbyCertFile, "lobby-cert-file", c.LobbyCertFile, "file with the client certificate for the Lobby, read at each call; none if empty")
 	lobby.StringVar(&c.LobbyKeyFile, "lobby-key-file", c.LobbyKeyFile, "file with that certificate's key")

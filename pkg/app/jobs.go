@@ -2,11 +2,8 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
@@ -25,7 +22,7 @@ import (
 
 // addIntake has this process take jobs from the streams, whoever leads, if there is
 // a Redis. What it returns closes the connections.
-func (a *App) addIntake(ctx context.Context, manager ctrl.Manager, database *database) (closeAll func(), err error) {
+func (a *App) addIntake(ctx context.Context, manager ctrl.Manager, database *database, games *lobby.Client) (closeAll func(), err error) {
 	if a.config.RedisURL == "" {
 		return func() {}, nil
 	}
@@ -38,25 +35,19 @@ func (a *App) addIntake(ctx context.Context, manager ctrl.Manager, database *dat
 		return nil, fmt.Errorf("--redis-url: %w", err)
 	}
 	closeAll = func() { _ = redis.Close() } // idle connections
-	var collectors []prometheus.Collector
 	options := streams.IntakeOptions{
 		Redis: redis, Jobs: journal.Jobs{Pool: database.pool}, Commands: command.New(records, a.config.GamesNamespace),
 		Records: cachedRecords{manager.GetCache(), manager.GetAPIReader(), a.config.GamesNamespace}, Namespace: a.config.GamesNamespace,
 		Manager: identity(a.config.DataDir), Remember: a.config.HistoryRetention, Log: a.log.WithName("jobs"),
 	}
-	if a.config.LobbyURL != "" {
-		games, err := lobby.New(a.config.lobby(a.log.WithName("lobby")))
-		if err != nil {
-			return nil, fmt.Errorf("--lobby-url: %w", err)
-		}
-		options.Image, collectors = imageFrom(games), games.Collectors()
-		closeAll = func() { games.Close(); _ = redis.Close() }
+	if games != nil {
+		options.Image = imageFrom(games)
 	}
 	intake := streams.NewIntake(options)
 	if err := a.followRecords(ctx, manager, intake); err != nil {
 		return nil, err
 	}
-	if err := controllers.Register(append(collectors, intake.Collectors()...)); err != nil {
+	if err := controllers.Register(intake.Collectors()); err != nil {
 		return nil, err
 	}
 	if err := manager.Add(intake); err != nil {
@@ -116,40 +107,4 @@ func (r cachedRecords) get(ctx context.Context, from client.Reader, game string)
 		return nil, nil
 	}
 	return &record, err
-}
-
-// lobby are the options of the client that asks the Lobby.
-func (c Config) lobby(log logr.Logger) lobby.Options {
-	return lobby.Options{
-		URL: c.LobbyURL, TokenFile: c.LobbyTokenFile, CertFile: c.LobbyCertFile, KeyFile: c.LobbyKeyFile, CAFile: c.LobbyCAFile, Log: log,
-	}
-}
-
-// checkLobby says which value cannot be.
-func (c Config) checkLobby() error {
-	if c.LobbyURL == "" {
-		if c.LobbyTokenFile+c.LobbyCertFile+c.LobbyKeyFile+c.LobbyCAFile != "" {
-			return errors.New("--lobby-url: credentials for the Lobby are given, and not where it is")
-		}
-		return nil
-	}
-	games, err := lobby.New(c.lobby(logr.Discard()))
-	if err != nil {
-		return fmt.Errorf("--lobby-url: %w", err)
-	}
-	games.Close()
-	return nil
-}
-
-// imageFrom asks the Lobby for a game's image, and tells its failures as commands'.
-func imageFrom(games *lobby.Client) func(context.Context, string) (string, error) {
-	return func(ctx context.Context, game string) (string, error) {
-		record, err := games.Game(ctx, game)
-		if err != nil {
-			code := lobby.KindOf(err).Code()
-			later := code == v1alpha1.CodeServiceUnavailable || code == v1alpha1.CodeTimeout
-			return "", &command.Error{Code: code, Message: err.Error(), Retryable: later}
-		}
-		return record.Image(), nil
-	}
 }

@@ -75,10 +75,17 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	defer flush() // once nobody writes what is to be told any more
 	operations := journal.New(journal.InPostgres(database.pool), a.log.WithName("journal"))
 	defer operations.Close() // once no action is in hand any more
+	games, err := a.openLobby()
+	if err != nil {
+		return err
+	}
+	if games != nil {
+		defer games.Close()
+	}
 	picture, err := controllers.Setup(manager, controllers.Options{
 		Engine: a.engine, Journal: operations, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
 		Resync: a.config.Resync, MassVanishShare: a.config.MassVanishShare, MassVanishMin: a.config.MassVanishMin,
-		Orphans: plan.OrphanPolicy(a.config.Orphans), OrphanGrace: a.config.OrphanGrace,
+		Orphans: plan.OrphanPolicy(a.config.Orphans), OrphanGrace: a.config.OrphanGrace, Vouch: a.vouch(games),
 	})
 	if err != nil {
 		return err
@@ -91,7 +98,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 			return err
 		}
 	}
-	closeIntake, err := a.addIntake(ctx, manager, database)
+	closeIntake, err := a.addIntake(ctx, manager, database, games)
 	if err != nil {
 		return err
 	}

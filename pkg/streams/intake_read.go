@@ -103,8 +103,11 @@ func (r *reading) round(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := r.compare(ctx, stream, state.stream); err != nil {
-			return err
+		theirs := state.pending > 0 && !r.pending[stream] // and not counted as read: nothing can be compared before
+		if !theirs {
+			if err := r.compare(ctx, stream, state.stream); err != nil {
+				return err
+			}
 		}
 		if state.pending > 0 {
 			if err := r.reclaim(ctx, stream); err != nil {
@@ -133,7 +136,7 @@ type state struct {
 }
 
 func (r *reading) look(ctx context.Context, stream string) (state, error) {
-	both := r.Redis.Pipeline()
+	both := r.Redis.TxPipeline() // of one moment
 	info, groups := both.XInfoStream(ctx, stream), both.XInfoGroups(ctx, stream)
 	if _, err := both.Exec(ctx); err != nil {
 		return state{}, fmt.Errorf("looking at %s: %w", stream, err)

@@ -67,7 +67,7 @@ func (d *daemon) start() {
 	d.t.Helper()
 	d.cmd = d.run("dockerd", "--config-file", d.path("daemon.json"), "--containerd", d.path("containerd.sock"),
 		"--data-root", d.path("data"), "--exec-root", d.path("exec"), "--pidfile", d.path("pid"), "--host", d.host(),
-		"--bridge", "none", "--iptables=false", "--default-address-pool", "base=10.213.0.0/16,size=22")
+		"--iptables=false") // with --bridge none, or address pools of its own, it would delete the host's docker0
 	require.Eventually(d.t, func() bool {
 		return exec.Command("docker", "-H", d.host(), "version").Run() == nil
 	}, patience, 50*time.Millisecond, "the engine answers")

@@ -203,7 +203,8 @@ type ClaimedJob struct {
 }
 
 // Claim takes jobs that are to be written into records, oldest first, at most one of
-// each game and limit in all. Nobody else takes them within lease.
+// each game and limit in all. Nobody else takes them within lease; who takes them
+// begins anew, and has settled or given up what it claimed before.
 func (j Jobs) Claim(ctx context.Context, by string, lease time.Duration, limit int) ([]ClaimedJob, error) {
 	rows, _ := j.Pool.Query(ctx, claimJobs, by, lease.Seconds(), limit) // the rows tell the error
 	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c ClaimedJob, err error) {

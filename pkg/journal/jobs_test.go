@@ -82,9 +82,9 @@ func TestJobsAreClaimedInOrderAndAnsweredOnce(t *testing.T) {
 		arrival("second", "10-1", "chess"), arrival("first", "9-1", "chess"), arrival("other", "18446744073709551615-1", "draughts"),
 	}, time.Minute, nil)
 	require.NoError(t, err)
-	claim := func(want ...string) {
+	claim := func(by string, want ...string) {
 		t.Helper()
-		claims, err := jobs.Claim(ctx, "one", time.Minute, 10)
+		claims, err := jobs.Claim(ctx, by, time.Minute, 10)
 		require.NoError(t, err)
 		var ids []string
 		for _, c := range claims {
@@ -92,11 +92,12 @@ func TestJobsAreClaimedInOrderAndAnsweredOnce(t *testing.T) {
 		}
 		require.Equal(t, want, ids)
 	}
-	claim("first", "other")
-	claim()
+	claim("one", "first", "other")
+	claim("two")
+	claim("one", "first", "other") // it was killed, and is back
 	_, err = jobs.Settle(ctx, []Tried{{Job: "first", Accepted: json.RawMessage(`{}`)}, {Job: "other", Delay: time.Hour}}, nil)
 	require.NoError(t, err)
-	claim("second")
+	claim("two", "second")
 
 	answered, err := jobs.Settle(ctx, nil, []Reply{replyTo("first", `{"n": 1}`)})
 	require.NoError(t, err)

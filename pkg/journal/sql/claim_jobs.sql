@@ -1,8 +1,9 @@
 -- Takes at most $3 jobs that are to be written into records: for $1, and for $2
--- seconds. Of each game the first one that is open goes first.
+-- seconds. Of each game the first one that is open goes first. What $1 claimed and
+-- did not settle, it claims again: it crashed meanwhile.
 WITH next AS (
     SELECT id FROM jobs j
-    WHERE accepted IS NULL AND result IS NULL AND next_try <= now() AND claimed_until < now()
+    WHERE accepted IS NULL AND result IS NULL AND next_try <= now() AND (claimed_until < now() OR claimed_by = $1)
       AND NOT EXISTS (
         SELECT FROM jobs e
         WHERE e.game = j.game AND e.accepted IS NULL AND e.result IS NULL

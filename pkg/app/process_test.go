@@ -36,11 +36,11 @@ func program(t *testing.T) string {
 	return path
 }
 
-func startProcess(t *testing.T, program, dataDir, dockerHost string) *process {
+func startProcess(t *testing.T, program, dataDir, dockerHost string, flags ...string) *process {
 	t.Helper()
 	kubeconfig := filepath.Join(dataDir, "kubeconfig")
-	p := &process{t: t, cmd: exec.Command(program, "serve", "--data-dir", dataDir,
-		"--api-address", "127.0.0.1:0", "--rest-address", "0", "--metrics-address", "0", "--docker-host", dockerHost)}
+	p := &process{t: t, cmd: exec.Command(program, append([]string{"serve", "--data-dir", dataDir,
+		"--api-address", "127.0.0.1:0", "--rest-address", "0", "--metrics-address", "0", "--docker-host", dockerHost}, flags...)...)}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	require.NoError(t, os.RemoveAll(kubeconfig)) // it is written anew, with the new port
 	require.NoError(t, p.cmd.Start())

@@ -32,8 +32,8 @@ test: provision registry image ## Unit, store and integration tests, on a real D
 	go test -count=1 -tags integration -timeout 20m ./pkg/app
 
 .PHONY: kills
-kills: provision image ## Kill the manager 200 times at random points, under people who change games
-	go test -count=1 -v -tags integration -timeout 30m -run TestKilledAtAnyPoint ./pkg/app -kills 200
+kills: provision image ## Kill the manager 200 times at random points under people who change games, and under 1,000 jobs
+	go test -count=1 -v -tags integration -timeout 30m -run 'TestKilledAtAnyPoint|TestJobsWhileManagersAndRedisAreKilled' ./pkg/app -kills 200 -jobs 1000
 
 .PHONY: test-podman
 test-podman: provision registry ## Hold Podman against the engines' suite: what differs is a table in the test

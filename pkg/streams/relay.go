@@ -79,7 +79,7 @@ func (r *Relay) Start(ctx context.Context) error {
 	r.began.Store(true)
 	var others sync.WaitGroup
 	defer others.Wait()
-	others.Go(func() { r.options.Outbox.Listen(ctx, r.log, r.wake) })
+	others.Go(func() { r.options.Outbox.Listen(ctx, r.log, func() { wake(r.news) }) })
 	others.Go(func() { r.measure(ctx) })
 	var delay time.Duration
 	for ctx.Err() == nil {
@@ -112,13 +112,6 @@ func (r *Relay) Flush(ctx context.Context) {
 	}
 	if err != nil || ctx.Err() != nil {
 		r.log.Info("messages are left to the manager that leads next")
-	}
-}
-
-func (r *Relay) wake() {
-	select {
-	case r.news <- struct{}{}:
-	default: // it is awake
 	}
 }
 

@@ -18,9 +18,15 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
-// GroupAdmins is the group that may do everything; the user of the kubeconfig
-// in the data directory is in it.
-const GroupAdmins = "galaxy:admins"
+// The groups whose members may do something, each more than the next: admins
+// everything, as does the user of the kubeconfig in the data directory; writers
+// declare games, viewers look. Controllers are managers: they alone write status.
+const (
+	GroupAdmins      = "galaxy:admins"
+	GroupWriters     = "galaxy:writers"
+	GroupViewers     = "galaxy:viewers"
+	GroupControllers = "galaxy:controllers"
+)
 
 // probePaths answer anybody: a load balancer has no certificate. They name
 // the dependencies that fail, and withhold why.

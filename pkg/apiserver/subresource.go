@@ -34,8 +34,24 @@ type subresource struct {
 	name string
 	// kind is that of the answer, in the version of the resource.
 	kind string
-	// get makes the answer. One that is a rest.ResourceStreamer is streamed.
-	get func(req *http.Request, of types.NamespacedName) (runtime.Object, error)
+	// get and create make the answers to a GET and a POST; nil refuses the verb. An
+	// answer that is a rest.ResourceStreamer is streamed.
+	get, create func(req *http.Request, of types.NamespacedName) (runtime.Object, error)
+	// connect takes the connection of a GET or a POST over, instead of both. The
+	// client has not been told of an error that it returns.
+	connect func(w http.ResponseWriter, req *http.Request, of types.NamespacedName) error
+}
+
+// verbs is what can be done with it.
+func (s subresource) verbs() []string {
+	var verbs []string
+	if s.create != nil || s.connect != nil {
+		verbs = append(verbs, "create")
+	}
+	if s.get != nil || s.connect != nil {
+		verbs = append(verbs, "get")
+	}
+	return verbs
 }
 
 // subresources is all of them. They stand at the end of the chain of filters, so
@@ -76,13 +92,26 @@ func (s subresource) meant(info *genericapirequest.RequestInfo) bool {
 
 func (s subresource) serve(w http.ResponseWriter, req *http.Request, info *genericapirequest.RequestInfo) {
 	version := s.of.GroupVersion()
-	answer, err := runtime.Object(nil), error(apierrors.NewMethodNotSupported(s.of.GroupResource(), info.Verb))
-	if info.Verb == "get" {
-		answer, err = s.get(req, types.NamespacedName{Namespace: info.Namespace, Name: info.Name})
-	}
+	answer, err := s.answer(w, req, info)
 	if err != nil {
 		responsewriters.ErrorNegotiated(err, apiextensionsserver.Codecs, version, w, req)
 		return
 	}
-	responsewriters.WriteObjectNegotiated(answers, negotiation.DefaultEndpointRestrictions, version, w, req, http.StatusOK, answer, false)
+	if answer != nil {
+		responsewriters.WriteObjectNegotiated(answers, negotiation.DefaultEndpointRestrictions, version, w, req, http.StatusOK, answer, false)
+	}
+}
+
+// answer returns nil where the client has its answer.
+func (s subresource) answer(w http.ResponseWriter, req *http.Request, info *genericapirequest.RequestInfo) (runtime.Object, error) {
+	of := types.NamespacedName{Namespace: info.Namespace, Name: info.Name}
+	switch {
+	case !slices.Contains(s.verbs(), info.Verb):
+		return nil, apierrors.NewMethodNotSupported(s.of.GroupResource(), info.Verb)
+	case s.connect != nil:
+		return nil, s.connect(w, req, of)
+	case info.Verb == "create":
+		return s.create(req, of)
+	}
+	return s.get(req, of)
 }

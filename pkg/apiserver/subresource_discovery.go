@@ -16,9 +16,6 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 )
 
-// verbs is what can be done with a subresource.
-var verbs = []string{"get"}
-
 // discoverable is a list of what the server has in which the subresources stand
 // beside their resources.
 type discoverable struct {
@@ -39,7 +36,7 @@ func (d discoverable) AddGroupVersion(group string, version apidiscoveryv2.APIVe
 				all = append(all, apidiscoveryv2.APISubresourceDiscovery{
 					Subresource:  s.name,
 					ResponseKind: &metav1.GroupVersionKind{Group: group, Version: version.Version, Kind: s.kind},
-					Verbs:        verbs,
+					Verbs:        s.verbs(),
 				})
 			}
 		}
@@ -69,7 +66,7 @@ func (s subresources) listIn(next http.Handler, path string) http.Handler {
 			parent := func(r metav1.APIResource) bool { return r.Name == sub.of.Resource }
 			if in(sub) && slices.ContainsFunc(list.APIResources, parent) {
 				list.APIResources = append(list.APIResources, metav1.APIResource{
-					Name: sub.of.Resource + "/" + sub.name, Namespaced: true, Kind: sub.kind, Verbs: verbs,
+					Name: sub.of.Resource + "/" + sub.name, Namespaced: true, Kind: sub.kind, Verbs: sub.verbs(),
 				})
 			}
 		}

@@ -116,43 +116,70 @@ func DefaultConfig() Config {
 // Flags returns the flags that fill the configuration, by group.
 func (c *Config) Flags() cliflag.NamedFlagSets {
 	var groups cliflag.NamedFlagSets
-	api := groups.FlagSet("API")
-	api.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for all that the manager writes: kubeconfig, pki, postgres, games")
-	api.StringVar(&c.APIAddress, "api-address", c.APIAddress, "host:port where the Kubernetes API is served, over TLS")
-	services := groups.FlagSet("services")
-	services.StringVar(&c.RESTAddress, "rest-address", c.RESTAddress, "host:port where services are served over plain HTTP; an address of the machine's own loopback; 0 turns it off")
-	services.StringVar(&c.GamesNamespace, "games-namespace", c.GamesNamespace, "namespace of the games that services ask for")
-	store := groups.FlagSet("store")
-	store.StringVar(&c.DatabaseURL, "database-url", c.DatabaseURL, "postgres:// URL of a server to use; a child server in the data directory if empty")
-	store.BoolVar(&c.Migrate, "migrate", c.Migrate, "bring the tables up to date on start; false leaves that to 'runtime-manager migrate'")
-	engine := groups.FlagSet("engine")
-	engine.StringVar(&c.DockerHost, "docker-host", c.DockerHost, "address of the Docker engine, such as unix:///var/run/docker.sock; DOCKER_HOST or the local socket if empty")
-	engine.StringVar(&c.RegistryConfig, "registry-config", c.RegistryConfig, "file with the credentials of registries, in the form of Docker's config.json and read at each pull; $DOCKER_CONFIG/config.json or ~/.docker/config.json, if there is one, if empty")
-	engine.StringVar(&c.StateRoot, "state-root", c.StateRoot, "directory of the games' state directories; games in the data directory if empty")
-	reconcile := groups.FlagSet("reconcile")
-	reconcile.StringVar(&c.DriftPolicy, "drift-policy", c.DriftPolicy, "Enforce mends what differs from the records, Observe reports it and touches nothing, for all games")
-	reconcile.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "how many games are worked on at once")
-	reconcile.DurationVar(&c.Resync, "resync", c.Resync, "how often all containers are listed, give or take a tenth: what the engine's events did not tell is found then")
-	reconcile.Float64Var(&c.MassVanishShare, "mass-vanish-share", c.MassVanishShare, "share of the games, 0 to 1, whose containers may vanish together; if more do, none is recreated until that is cleared up; 1 turns this off")
-	reconcile.IntVar(&c.MassVanishMin, "mass-vanish-min", c.MassVanishMin, "so few containers may always vanish together")
-	reconcile.StringVar(&c.Orphans, "orphans", c.Orphans, "what becomes of a container with our installation's label whose game has no record: report, adopt or remove")
-	reconcile.DurationVar(&c.OrphanGrace, "orphan-grace", c.OrphanGrace, "how long such a container is only reported before it is removed; begins anew with a restart of the manager")
-	redis := groups.FlagSet("redis")
-	redis.StringVar(&c.RedisURL, "redis-url", c.RedisURL, "redis://, rediss:// or unix:// URL of the Redis whose streams other services are told on; off if empty")
-	redis.Int64Var(&c.StreamMaxLen, "stream-maxlen", c.StreamMaxLen, "how many entries a stream that we write keeps, about; 0 keeps all of them")
-	lobby := groups.FlagSet("lobby")
-	lobby.StringVar(&c.LobbyURL, "lobby-url", c.LobbyURL, "the Lobby's http or https URL, up to /api/v1: it is asked for the image of a game that a job starts without one, and for each game that is to be adopted; nobody is if empty")
-	lobby.StringVar(&c.LobbyTokenFile, "lobby-token-file", c.LobbyTokenFile, "file with the bearer token for the Lobby, read at each call; none if empty")
-	lobby.StringVar(&c.LobbyCertFile, "lobby-cert-file", c.LobbyCertFile, "file with the client certificate for the Lobby, read at each call; none if empty")
-	lobby.StringVar(&c.LobbyKeyFile, "lobby-key-file", c.LobbyKeyFile, "file with that certificate's key")
-	lobby.StringVar(&c.LobbyCAFile, "lobby-ca-file", c.LobbyCAFile, "file with the authorities that may have signed the Lobby's certificate; the system's if empty")
-	retention := groups.FlagSet("retention")
-	retention.DurationVar(&c.HistoryRetention, "history-retention", c.HistoryRetention, "how long what was done to a game and what happened to it is kept; 0 keeps all of it")
-	telemetry := groups.FlagSet("telemetry")
-	telemetry.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served; 0 turns them off")
-	telemetry.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
-	telemetry.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info or error")
+	c.apiFlags(groups.FlagSet("API"))
+	c.servicesFlags(groups.FlagSet("services"))
+	c.storeFlags(groups.FlagSet("store"))
+	c.engineFlags(groups.FlagSet("engine"))
+	c.reconcileFlags(groups.FlagSet("reconcile"))
+	c.redisFlags(groups.FlagSet("redis"))
+	c.lobbyFlags(groups.FlagSet("lobby"))
+	c.retentionFlags(groups.FlagSet("retention"))
+	c.telemetryFlags(groups.FlagSet("telemetry"))
 	return groups
+}
+
+func (c *Config) apiFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for all that the manager writes: kubeconfig, pki, postgres, games")
+	flags.StringVar(&c.APIAddress, "api-address", c.APIAddress, "host:port where the Kubernetes API is served, over TLS")
+}
+
+func (c *Config) servicesFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.RESTAddress, "rest-address", c.RESTAddress, "host:port where services are served over plain HTTP; an address of the machine's own loopback; 0 turns it off")
+	flags.StringVar(&c.GamesNamespace, "games-namespace", c.GamesNamespace, "namespace of the games that services ask for")
+}
+
+func (c *Config) storeFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.DatabaseURL, "database-url", c.DatabaseURL, "postgres:// URL of a server to use; a child server in the data directory if empty")
+	flags.BoolVar(&c.Migrate, "migrate", c.Migrate, "bring the tables up to date on start; false leaves that to 'runtime-manager migrate'")
+}
+
+func (c *Config) engineFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.DockerHost, "docker-host", c.DockerHost, "address of the Docker engine, such as unix:///var/run/docker.sock; DOCKER_HOST or the local socket if empty")
+	flags.StringVar(&c.RegistryConfig, "registry-config", c.RegistryConfig, "file with the credentials of registries, in the form of Docker's config.json and read at each pull; $DOCKER_CONFIG/config.json or ~/.docker/config.json, if there is one, if empty")
+	flags.StringVar(&c.StateRoot, "state-root", c.StateRoot, "directory of the games' state directories; games in the data directory if empty")
+}
+
+func (c *Config) reconcileFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.DriftPolicy, "drift-policy", c.DriftPolicy, "Enforce mends what differs from the records, Observe reports it and touches nothing, for all games")
+	flags.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "how many games are worked on at once")
+	flags.DurationVar(&c.Resync, "resync", c.Resync, "how often all containers are listed, give or take a tenth: what the engine's events did not tell is found then")
+	flags.Float64Var(&c.MassVanishShare, "mass-vanish-share", c.MassVanishShare, "share of the games, 0 to 1, whose containers may vanish together; if more do, none is recreated until that is cleared up; 1 turns this off")
+	flags.IntVar(&c.MassVanishMin, "mass-vanish-min", c.MassVanishMin, "so few containers may always vanish together")
+	flags.StringVar(&c.Orphans, "orphans", c.Orphans, "what becomes of a container with our installation's label whose game has no record: report, adopt or remove")
+	flags.DurationVar(&c.OrphanGrace, "orphan-grace", c.OrphanGrace, "how long such a container is only reported before it is removed; begins anew with a restart of the manager")
+}
+
+func (c *Config) redisFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.RedisURL, "redis-url", c.RedisURL, "redis://, rediss:// or unix:// URL of the Redis whose streams other services are told on; off if empty")
+	flags.Int64Var(&c.StreamMaxLen, "stream-maxlen", c.StreamMaxLen, "how many entries a stream that we write keeps, about; 0 keeps all of them")
+}
+
+func (c *Config) lobbyFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.LobbyURL, "lobby-url", c.LobbyURL, "the Lobby's http or https URL, up to /api/v1: it is asked for the image of a game that a job starts without one, and for each game that is to be adopted; nobody is if empty")
+	flags.StringVar(&c.LobbyTokenFile, "lobby-token-file", c.LobbyTokenFile, "file with the bearer token for the Lobby, read at each call; none if empty")
+	flags.StringVar(&c.LobbyCertFile, "lobby-cert-file", c.LobbyCertFile, "file with the client certificate for the Lobby, read at each call; none if empty")
+	flags.StringVar(&c.LobbyKeyFile, "lobby-key-file", c.LobbyKeyFile, "file with that certificate's key")
+	flags.StringVar(&c.LobbyCAFile, "lobby-ca-file", c.LobbyCAFile, "file with the authorities that may have signed the Lobby's certificate; the system's if empty")
+}
+
+func (c *Config) retentionFlags(flags *pflag.FlagSet) {
+	flags.DurationVar(&c.HistoryRetention, "history-retention", c.HistoryRetention, "how long what was done to a game and what happened to it is kept; 0 keeps all of it")
+}
+
+func (c *Config) telemetryFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served; 0 turns them off")
+	flags.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
+	flags.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info or error")
 }
 
 // EnvironmentPrefix begins the variable of each flag: RTM_DATA_DIR is --data-dir.

@@ -13,7 +13,7 @@ export CGO_ENABLED := 0
 # What runs concurrently is tested under the race detector. The packages on the
 # API server's libraries are not: compiling those a second time takes minutes.
 RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/lobby ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/...
-PLAIN := ./config ./pkg/apiserver/... ./pkg/command ./pkg/rest ./pkg/rtctl ./pkg/store
+PLAIN := ./config ./docs ./pkg/apiserver/... ./pkg/command ./pkg/rest ./pkg/rtctl ./pkg/store
 
 .PHONY: help
 help: ## List the targets
@@ -25,24 +25,35 @@ run: provision build ## Run the manager here with the sample games, until Ctrl-C
 
 # -count=1: the engine and the database are no part of what the cache compares.
 .PHONY: test
-test: provision registry image ## Unit, store and integration tests, on a real Docker engine, PostgreSQL and Redis
+test: provision-tests registry image mermaid ## Unit, store and integration tests, on a real Docker engine, PostgreSQL and Redis
 	go vet -tags integration,podman ./...
 	CGO_ENABLED=1 go test -count=1 -race -tags integration $(RACE)
 	go test -count=1 $(PLAIN)
 	go test -count=1 -tags integration -timeout 20m ./pkg/app
 
 .PHONY: kills
-kills: provision image ## Kill the manager 200 times at random points under people who change games, and under 1,000 jobs
+kills: provision-tests image ## Kill the manager 200 times at random points under people who change games, and under 1,000 jobs
 	go test -count=1 -v -tags integration -timeout 30m -run 'TestKilledAtAnyPoint|TestJobsWhileManagersAndRedisAreKilled' ./pkg/app -kills 200 -jobs 1000
 
 .PHONY: test-podman
-test-podman: provision registry ## Hold Podman against the engines' suite: what differs is a table in the test
+test-podman: provision-tests registry ## Hold Podman against the engines' suite: what differs is a table in the test
 	@hack/podman.sh
 	go test -count=1 -tags integration,podman -run '^TestPodman$$' ./pkg/engine/docker
 
 .PHONY: provision
 provision:
 	@hack/provision.sh
+
+.PHONY: provision-tests
+provision-tests:
+	@hack/provision.sh tests
+
+.PHONY: mermaid
+mermaid: hack/mermaid/node_modules
+
+hack/mermaid/node_modules: hack/mermaid/package-lock.json
+	npm ci --prefix hack/mermaid --no-audit --no-fund --loglevel error
+	@touch $@
 
 .PHONY: registry
 registry:
@@ -77,7 +88,7 @@ lint: ## Run the linters
 bench: bench-engine bench-store ## Measure starts and restarts against the engine's own, scale, and the store against kine
 
 .PHONY: bench-engine
-bench-engine: provision image
+bench-engine: provision-tests image
 	go test -run '^$$' -bench . ./pkg/plan
 	go test -run '^$$' -bench . -benchtime 1x ./controllers ./pkg/streams
 	go test -tags integration -run '^$$' -bench . -benchtime 1x -timeout 60m ./pkg/app
@@ -85,7 +96,7 @@ bench-engine: provision image
 # A module of its own, so that the product does not depend on what it is measured
 # against. BENCH takes flags: -level 2 -rounds 1, for instance; -h lists them.
 .PHONY: bench-store
-bench-store: provision
+bench-store: provision-tests
 	cd hack/bench && go run . $(BENCH)
 
 .PHONY: clean

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that what Runtime Manager needs is on this machine: a Docker engine
-# that answers, PostgreSQL's programs, Redis's server, kubectl, a C compiler for the
-# race detector. On Debian, as root, it installs what is missing; elsewhere it says
-# what to install. It may be run again.
+# that answers, PostgreSQL's programs, kubectl; with "tests", what its tests need,
+# too: Redis's server, a C compiler for the race detector, Node.js for the
+# documentation's diagrams. On Debian, as root, it installs what is missing;
+# elsewhere it says what to install. It may be run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,8 +31,11 @@ install_missing() {
 		packages+=(docker.io iptables)
 	fi
 	have_postgres || packages+=(postgresql)
-	command -v redis-server >/dev/null || packages+=(redis-server)
-	command -v "$(go env CC)" >/dev/null || packages+=(gcc libc6-dev)
+	if [ "${1:-}" = tests ]; then
+		command -v redis-server >/dev/null || packages+=(redis-server)
+		command -v "$(go env CC)" >/dev/null || packages+=(gcc libc6-dev)
+		command -v npm >/dev/null || packages+=(nodejs npm)
+	fi
 	[ ${#packages[@]} -eq 0 ] && return
 	if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
 		fail "install these first (Debian's names): ${packages[*]}; or run this as root on Debian"
@@ -90,6 +94,6 @@ need_kubectl() {
 }
 
 need_go
-install_missing
+install_missing "$@"
 start_engine
 need_kubectl

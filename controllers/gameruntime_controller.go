@@ -56,7 +56,7 @@ type GameRuntimeReconciler struct {
 	pulled sync.Map
 }
 
-// +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes,verbs=get;list;watch;create;update;patch
+// +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/finalizers,verbs=update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

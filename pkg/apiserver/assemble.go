@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -163,9 +164,9 @@ func (s *Server) secure(config *genericapiserver.RecommendedConfig, o Options) e
 	if err := config.Authentication.ApplyClientCert(clientCA, config.SecureServing); err != nil {
 		return fmt.Errorf("preparing TLS: %w", err)
 	}
-	config.Authentication.Authenticator = newAuthenticator(clientCA)
-	config.Authorization.Authorizer, err = newAuthorizer()
-	return err
+	config.Authentication.Authenticator = newAuthenticator(clientCA, nil)
+	config.Authorization.Authorizer = authorizer.AuthorizerFunc(authorize)
+	return nil
 }
 
 // addChecks names the dependencies. Only readiness has any: restarting this

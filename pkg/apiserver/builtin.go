@@ -48,7 +48,9 @@ func installBuiltins(server *genericapiserver.GenericAPIServer, options generic.
 		apiGroup(eventsv1.SchemeGroupVersion, map[string]rest.Storage{"events": events}),
 		apiGroup(coordinationv1.SchemeGroupVersion, map[string]rest.Storage{"leases": leases}),
 		apiGroup(authenticationv1.SchemeGroupVersion, map[string]rest.Storage{"selfsubjectreviews": selfReview{}}),
-		apiGroup(authorizationv1.SchemeGroupVersion, map[string]rest.Storage{"selfsubjectaccessreviews": selfAccessReview{server.Authorizer}}),
+		apiGroup(authorizationv1.SchemeGroupVersion, map[string]rest.Storage{
+			"selfsubjectaccessreviews": selfAccessReview{server.Authorizer}, "selfsubjectrulesreviews": selfRulesReview{},
+		}),
 	)
 	if err != nil {
 		return fmt.Errorf("installing the built-in groups: %w", err)

@@ -74,6 +74,24 @@ func (r selfAccessReview) Create(ctx context.Context, obj runtime.Object, _ rest
 	return review, nil
 }
 
+// selfRulesReview answers all that the caller may: `kubectl auth can-i --list`.
+type selfRulesReview struct{}
+
+func (selfRulesReview) New() runtime.Object     { return &authorizationv1.SelfSubjectRulesReview{} }
+func (selfRulesReview) Destroy()                {}
+func (selfRulesReview) NamespaceScoped() bool   { return false }
+func (selfRulesReview) GetSingularName() string { return "selfsubjectrulesreview" }
+
+func (selfRulesReview) Create(ctx context.Context, obj runtime.Object, _ rest.ValidateObjectFunc, _ *metav1.CreateOptions) (runtime.Object, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	review := obj.(*authorizationv1.SelfSubjectRulesReview)
+	review.Status.ResourceRules, review.Status.NonResourceRules = rulesFor(caller.GetGroups())
+	return review, nil
+}
+
 func callerOf(ctx context.Context) (user.Info, error) {
 	caller, ok := genericapirequest.UserFrom(ctx)
 	if !ok {

@@ -29,7 +29,7 @@ func init() {
 		corev1.SchemeGroupVersion:           {&corev1.Namespace{}, &corev1.NamespaceList{}, &corev1.Event{}, &corev1.EventList{}},
 		coordinationv1.SchemeGroupVersion:   {&coordinationv1.Lease{}, &coordinationv1.LeaseList{}},
 		authenticationv1.SchemeGroupVersion: {&authenticationv1.SelfSubjectReview{}},
-		authorizationv1.SchemeGroupVersion:  {&authorizationv1.SelfSubjectAccessReview{}},
+		authorizationv1.SchemeGroupVersion:  {&authorizationv1.SelfSubjectAccessReview{}, &authorizationv1.SelfSubjectRulesReview{}},
 	}
 	for version, objects := range kinds {
 		register(version, objects, objects)

@@ -13,7 +13,7 @@ export CGO_ENABLED := 0
 # What runs concurrently is tested under the race detector. The packages on the
 # API server's libraries are not: compiling those a second time takes minutes.
 RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/lobby ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/...
-PLAIN := ./config ./docs ./pkg/apiserver/... ./pkg/command ./pkg/rest ./pkg/rtctl ./pkg/store
+PLAIN := ./config ./docs ./hack/tour ./pkg/apiserver/... ./pkg/command ./pkg/rest ./pkg/rtctl ./pkg/store
 
 .PHONY: help
 help: ## List the targets
@@ -25,11 +25,16 @@ run: provision build ## Run the manager here with the sample games, until Ctrl-C
 
 # -count=1: the engine and the database are no part of what the cache compares.
 .PHONY: test
-test: provision-tests registry image mermaid ## Unit, store and integration tests, on a real Docker engine, PostgreSQL and Redis
+test: provision-tests registry build image mermaid ## Unit, store and integration tests, on a real Docker engine, PostgreSQL and Redis, and what the pages show
 	go vet -tags integration,podman ./...
 	CGO_ENABLED=1 go test -count=1 -race -tags integration $(RACE)
 	go test -count=1 $(PLAIN)
 	go test -count=1 -tags integration -timeout 20m ./pkg/app
+	@hack/tour.sh
+
+.PHONY: tour
+tour: provision-tests build image ## Type what the README and the runbook show, and compare
+	@hack/tour.sh
 
 .PHONY: kills
 kills: provision-tests image ## Kill the manager 200 times at random points under people who change games, and under 1,000 jobs

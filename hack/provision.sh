@@ -2,7 +2,7 @@
 # Makes sure that what Runtime Manager needs is on this machine: a Docker engine
 # that answers, PostgreSQL's programs, kubectl; with "tests", what its tests need,
 # too: Redis's server, a C compiler for the race detector, Node.js for the
-# documentation's diagrams. On Debian, as root, it installs what is missing;
+# documentation's diagrams, what its examples are typed with. On Debian, as root, it installs what is missing;
 # elsewhere it says what to install. It may be run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,6 +35,8 @@ install_missing() {
 		command -v redis-server >/dev/null || packages+=(redis-server)
 		command -v "$(go env CC)" >/dev/null || packages+=(gcc libc6-dev)
 		command -v npm >/dev/null || packages+=(nodejs npm)
+		command -v curl >/dev/null || packages+=(curl)
+		command -v jq >/dev/null || packages+=(jq)
 	fi
 	[ ${#packages[@]} -eq 0 ] && return
 	if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Types what the README and the runbook show, in a place of its own with a fresh data
+# directory, and compares what comes of it: hack/tour says how. It needs the ports of
+# the defaults.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+place=$(mktemp -d)
+chmod 755 "$place" # PostgreSQL's user passes through
+go build -buildvcs=false -o "$place/tour" ./hack/tour
+for part in bin config docs hack Makefile README.md; do ln -s "$PWD/$part" "$place/$part"; done
+export PATH=$PATH:$PWD/bin
+unset KUBECONFIG
+cd "$place"
+
+manager=
+leave() {
+	local status=$?
+	[ "$status" -eq 0 ] || tail -n 40 "$place"/*.log >&2 || true
+	if [ -n "$manager" ]; then
+		kill -TERM "$manager" 2>/dev/null || true
+		wait "$manager" || true
+	fi
+	hack/clean.sh >/dev/null || true
+	rm -rf "$place"
+}
+trap leave EXIT
+
+hack/run.sh >run.log 2>&1 &
+manager=$!
+until grep -q 'In another terminal' run.log; do
+	kill -0 "$manager" 2>/dev/null || exit 1
+	sleep 0.2
+done
+./tour README.md
+kill -TERM "$manager"
+wait "$manager"
+manager=
+hack/clean.sh >/dev/null

@@ -3,10 +3,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -17,11 +14,6 @@ import (
 var version = "v0.0.0-dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	if err := rtctl.Command(streams, version).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "rtctl:", err)
-		os.Exit(1)
-	}
+	os.Exit(rtctl.Main(context.Background(), streams, version, os.Args))
 }

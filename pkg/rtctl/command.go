@@ -1,32 +1,132 @@
 // Package rtctl is the command rtctl: verbs for operators, each of them requests
-// to the manager's API. It needs nothing but a kubeconfig, and keeps nothing.
+// to the manager's API. It needs nothing but a kubeconfig, and keeps nothing but
+// kubectl's cache of what a server serves.
 //
 // A verb is a file and a function that returns its cobra command; the connection
-// is for all of them.
+// is for all of them. What kubectl can do, its library does.
 package rtctl
 
 import (
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"context"
+
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 )
 
-// Command returns rtctl, of a build's version. An error of its execution is one
-// line for people.
+// The groups that the help shows verbs in.
+const (
+	groupGames   = "games"
+	groupRecords = "records"
+	groupOther   = "other"
+)
+
+// gameVerbs are what kubectl cannot do. The help keeps their order, and one whose
+// Use names a GAME has the names completed.
+var gameVerbs = []func(genericiooptions.IOStreams, *connection) *cobra.Command{
+	historyCommand,
+}
+
+const (
+	summary = "Tells what the runtime manager knows of its games, and changes their records."
+	places  = "$" + dataDirVariable + ", or else ~/.runtime-manager or .run"
+)
+
+// Command returns rtctl, of a build's version. An error of its execution is what
+// people are told; ExitCode has its number.
 func Command(streams genericiooptions.IOStreams, version string) *cobra.Command {
-	root := &cobra.Command{
-		Use:           "rtctl",
-		Short:         "Tells what the runtime manager knows of its games",
-		Version:       version,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
+	return build(streams, newConnection(managerKubeconfigs), &cobra.Command{
+		Use:     "rtctl",
+		Short:   summary,
+		Version: version,
+		Long: summary + `
+
+The manager's kubeconfig is the one that --kubeconfig or $KUBECONFIG names, or
+else what a manager on this machine wrote into its data directory:
+` + places + `. ~/.kube/config is never read.`,
+	})
+}
+
+// PluginCommand returns the same as a plugin of kubectl's, kubectl galaxy.
+func PluginCommand(streams genericiooptions.IOStreams, version string) *cobra.Command {
+	return build(streams, newConnection(kubectlKubeconfigs), &cobra.Command{
+		Use:         "kubectl-galaxy",
+		Short:       summary,
+		Version:     version,
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl galaxy"},
+		// kubectl's own completion asks for ours.
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Long: summary + `
+
+The kubeconfig is kubectl's: the one that --kubeconfig or $KUBECONFIG names, or
+else ~/.kube/config. Only where there is none it is what a manager on this
+machine wrote into its data directory:
+` + places + `.
+
+Flags stand behind the plugin's name: kubectl galaxy -n league history chess`,
+	})
+}
+
+func build(streams genericiooptions.IOStreams, connection *connection, root *cobra.Command) *cobra.Command {
+	cobra.EnableCommandSorting = false
+	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
-	connection := newConnection()
-	flags := root.PersistentFlags()
-	connection.flags.AddFlags(flags)
-	flags.Lookup("kubeconfig").Usage = "the manager's kubeconfig; $KUBECONFIG or what a manager on this machine wrote, if empty"
-	root.AddCommand(historyCommand(streams, connection))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
+	})
+	connection.addFlags(root.PersistentFlags())
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { prepare(cmd, streams) }
+	root.AddGroup(
+		&cobra.Group{ID: groupGames, Title: "Games:"},
+		&cobra.Group{ID: groupRecords, Title: "Records, as kubectl does:"},
+		&cobra.Group{ID: groupOther, Title: "Other:"},
+	)
+	root.SetHelpCommandGroupID(groupOther)
+	root.SetCompletionCommandGroupID(groupOther)
+	for _, verb := range gameVerbs {
+		cmd := verb(streams, connection)
+		cmd.GroupID = groupGames
+		if cmd.ValidArgsFunction == nil && strings.Contains(cmd.Use, "GAME") {
+			cmd.ValidArgsFunction = gameNames(connection)
+		}
+		root.AddCommand(cmd)
+	}
+	addRecordVerbs(root, streams, connection)
+	root.AddCommand(versionCommand(streams, connection))
+	completeFlags(root, connection)
 	return root
+}
+
+// prepare is before every verb. Ours end in order at the first signal, since they
+// heed their context; kubectl's know no context, and end as any program does.
+func prepare(cmd *cobra.Command, streams genericiooptions.IOStreams) {
+	rest.SetDefaultWarningHandler(rest.NewWarningWriter(streams.ErrOut, rest.WarningWriterOptions{Deduplicate: true}))
+	if !klog.V(1).Enabled() {
+		klog.SetLogger(logr.Discard()) // what the libraries log of an error, we tell
+	}
+	if cmd.GroupID == groupGames {
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(ctx, stop) // a second signal ends the process
+		cmd.SetContext(ctx)
+	}
+}
+
+// verbosityFlag is klog's, of what the libraries log.
+func verbosityFlag() *flag.Flag {
+	all := flag.NewFlagSet("", flag.ContinueOnError)
+	klog.InitFlags(all)
+	verbosity := all.Lookup("v")
+	verbosity.Usage = "log the requests: 6 tells which, 8 what is in them"
+	return verbosity
 }

@@ -1,18 +1,21 @@
 package rtctl
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -32,39 +35,53 @@ var scheme = func() *runtime.Scheme {
 	return scheme
 }()
 
-// connection is how a verb reaches the manager.
+// connection is how a verb reaches the manager. It is the genericclioptions.RESTClientGetter
+// of kubectl's verbs, too.
 type connection struct {
 	flags *genericclioptions.ConfigFlags
+	// places are where a kubeconfig may be that nobody named, the likeliest first.
+	places func() []string
 	// server and kubeconfig are for people, once there is a client.
 	server, kubeconfig string
+	// config is what reaches the server, for explain.
+	config *rest.Config
+	met    lastAnswer
 }
 
-func newConnection() *connection {
-	all := genericclioptions.NewConfigFlags(true)
-	return &connection{flags: &genericclioptions.ConfigFlags{
-		KubeConfig: all.KubeConfig, Context: all.Context, Namespace: all.Namespace, Timeout: all.Timeout,
-	}}
+var _ genericclioptions.RESTClientGetter = &connection{}
+
+func newConnection(places func() []string) *connection {
+	c := &connection{flags: genericclioptions.NewConfigFlags(true), places: places}
+	c.flags.WrapConfigFn = func(config *rest.Config) *rest.Config {
+		config.Wrap(c.met.watch)
+		return config
+	}
+	return c
+}
+
+// addFlags adds those of kubectl's flags that mean something here: who else one is
+// comes from the kubeconfig.
+func (c *connection) addFlags(flags *pflag.FlagSet) {
+	shown := &genericclioptions.ConfigFlags{
+		KubeConfig: c.flags.KubeConfig, Context: c.flags.Context, Namespace: c.flags.Namespace, Timeout: c.flags.Timeout,
+		Impersonate: c.flags.Impersonate, ImpersonateGroup: c.flags.ImpersonateGroup,
+	}
+	shown.AddFlags(flags)
+	flags.Lookup("kubeconfig").Usage = "the manager's kubeconfig; empty: $KUBECONFIG, or else what is found"
+	flags.AddGoFlag(verbosityFlag())
 }
 
 // client returns a client of the manager's own API group, and the namespace that
 // is meant.
 func (c *connection) client() (*rest.RESTClient, string, error) {
-	if err := c.find(); err != nil {
-		return nil, "", err
-	}
-	// Of files that are not there, client-go makes a server at localhost:8080.
-	if raw, err := c.flags.ToRawKubeConfigLoader().RawConfig(); err == nil && clientcmdapi.IsConfigEmpty(&raw) {
-		return nil, "", fmt.Errorf("kubeconfig %s: there is no such file, or nothing in it", c.kubeconfig)
-	}
-	config, err := c.flags.ToRESTConfig()
+	config, err := c.ToRESTConfig()
 	if err != nil {
-		return nil, "", fmt.Errorf("kubeconfig %s: %w", c.kubeconfig, err)
+		return nil, "", err
 	}
 	namespace, _, err := c.flags.ToRawKubeConfigLoader().Namespace()
 	if err != nil {
 		return nil, "", fmt.Errorf("kubeconfig %s: %w", c.kubeconfig, err)
 	}
-	c.server = config.Host
 	config.APIPath, config.GroupVersion = "/apis", &v1alpha1.GroupVersion
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	client, err := rest.RESTClientFor(config)
@@ -74,9 +91,52 @@ func (c *connection) client() (*rest.RESTClient, string, error) {
 	return client, namespace, nil
 }
 
+// ToRESTConfig returns what reaches the server that the kubeconfig names.
+func (c *connection) ToRESTConfig() (*rest.Config, error) {
+	if err := c.find(); err != nil {
+		return nil, err
+	}
+	raw, err := c.flags.ToRawKubeConfigLoader().RawConfig()
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("kubeconfig %s: this user may not read it; it is for the one that runs the manager", c.kubeconfig)
+	case err == nil && clientcmdapi.IsConfigEmpty(&raw):
+		// Of files that are not there, client-go makes a server at localhost:8080.
+		return nil, fmt.Errorf("kubeconfig %s: there is no such file, or nothing in it", c.kubeconfig)
+	}
+	config, err := c.flags.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w", c.kubeconfig, err)
+	}
+	c.server, c.config = config.Host, config
+	return rest.CopyConfig(config), nil
+}
+
+// ToDiscoveryClient returns a client that keeps in the cache what the server serves.
+func (c *connection) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
+	if _, err := c.ToRESTConfig(); err != nil {
+		return nil, err
+	}
+	return c.flags.ToDiscoveryClient()
+}
+
+// ToRESTMapper returns what knows the resources by their names.
+func (c *connection) ToRESTMapper() (meta.RESTMapper, error) {
+	if _, err := c.ToRESTConfig(); err != nil {
+		return nil, err
+	}
+	return c.flags.ToRESTMapper()
+}
+
+// ToRawKubeConfigLoader returns the kubeconfig. Where there is none it is empty, and
+// the other methods say why.
+func (c *connection) ToRawKubeConfigLoader() clientcmd.ClientConfig {
+	_ = c.find() // told by whoever wants to reach a server
+	return c.flags.ToRawKubeConfigLoader()
+}
+
 // find sees to it that there is a kubeconfig: the flag's, the environment's as
-// kubectl reads it, or what a manager on this machine wrote for its user.
-// kubectl's own default is some other cluster's, and never taken.
+// kubectl reads it, or the first that is in its place.
 func (c *connection) find() error {
 	if c.kubeconfig = *c.flags.KubeConfig; c.kubeconfig != "" {
 		return nil
@@ -84,9 +144,9 @@ func (c *connection) find() error {
 	if c.kubeconfig = os.Getenv(clientcmd.RecommendedConfigPathEnvVar); c.kubeconfig != "" {
 		return nil
 	}
-	places := managerKubeconfigs()
+	places := c.places()
 	for _, path := range places {
-		if _, err := os.Stat(path); err == nil {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 			c.kubeconfig, *c.flags.KubeConfig = path, path
 			return nil
 		}
@@ -96,7 +156,8 @@ func (c *connection) find() error {
 }
 
 // managerKubeconfigs are where managers write theirs: in the data directory they
-// are told, in the default one, and in that of make run.
+// are told, in the default one, and in that of make run. kubectl's own default is
+// some other cluster's.
 func managerKubeconfigs() []string {
 	const name = "kubeconfig"
 	if dir := os.Getenv(dataDirVariable); dir != "" {
@@ -109,23 +170,33 @@ func managerKubeconfigs() []string {
 	return append(places, filepath.Join(".run", name))
 }
 
-// explain puts what the client met into the words of who called the command.
-func (c *connection) explain(err error) error {
-	var (
-		foreign *tls.CertificateVerificationError
-		network *net.OpError
-	)
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &foreign):
-		return fmt.Errorf("%s is not the manager that %s is for: %w", c.server, c.kubeconfig, foreign.Err)
-	case errors.As(err, &network):
-		return fmt.Errorf("no manager answers at %s, which %s names: %w", c.server, c.kubeconfig, network.Err)
-	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("%s does not know whom %s speaks for: is it another manager's, or too old?", c.server, c.kubeconfig)
-	case apierrors.IsNotFound(err) && apierrors.IsUnexpectedServerError(err):
-		return fmt.Errorf("%s serves no games: is %s a manager's kubeconfig?", c.server, c.kubeconfig)
-	}
-	return err
+// kubectlKubeconfigs begin with kubectl's default: who calls a plugin means the
+// cluster that kubectl means.
+func kubectlKubeconfigs() []string {
+	return append([]string{clientcmd.RecommendedHomeFile}, managerKubeconfigs()...)
 }
+
+// lastAnswer is how the last request ended. kubectl's verbs tell of an error in
+// their own words alone, and this is what they had from the server.
+type lastAnswer struct {
+	sync.Mutex
+	err      error
+	response *http.Response // without its body
+}
+
+func (l *lastAnswer) watch(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(req)
+		l.Lock()
+		defer l.Unlock()
+		l.err, l.response = err, nil
+		if err == nil {
+			l.response = &http.Response{StatusCode: response.StatusCode, Header: response.Header}
+		}
+		return response, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

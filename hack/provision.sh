@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that what Runtime Manager needs is on this machine: a Docker engine
 # that answers, PostgreSQL's programs, kubectl; with "tests", what its tests need,
-# too: Redis's server, a C compiler for the race detector, Node.js for the
-# documentation's diagrams, what its examples are typed with. On Debian, as root, it installs what is missing;
-# elsewhere it says what to install. It may be run again.
+# too: Redis's server, a C compiler for the race detector, Node.js for the diagrams
+# and curl and jq for the examples in the documentation. On Debian, as root, it
+# installs what is missing; elsewhere it says what to install. It may be run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

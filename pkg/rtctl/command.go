@@ -7,14 +7,13 @@
 package rtctl
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-
-	"context"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"

@@ -66,7 +66,8 @@ func listGames(cmd *cobra.Command, connection *connection) (map[string]string, e
 	}
 	games := map[string]string{}
 	for _, row := range table.Rows {
-		games[fmt.Sprint(row.Cells[name])] = fmt.Sprint(row.Cells[phase])
+		game, _ := row.Cells[name].(string)
+		games[game], _ = row.Cells[phase].(string) // none, of a game that nobody has looked at
 	}
 	return games, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -96,13 +97,8 @@ func (c *connection) ToRESTConfig() (*rest.Config, error) {
 	if err := c.find(); err != nil {
 		return nil, err
 	}
-	raw, err := c.flags.ToRawKubeConfigLoader().RawConfig()
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("kubeconfig %s: this user may not read it; it is for the one that runs the manager", c.kubeconfig)
-	case err == nil && clientcmdapi.IsConfigEmpty(&raw):
-		// Of files that are not there, client-go makes a server at localhost:8080.
-		return nil, fmt.Errorf("kubeconfig %s: there is no such file, or nothing in it", c.kubeconfig)
+	if err := c.readable(); err != nil {
+		return nil, err
 	}
 	config, err := c.flags.ToRESTConfig()
 	if err != nil {
@@ -110,6 +106,28 @@ func (c *connection) ToRESTConfig() (*rest.Config, error) {
 	}
 	c.server, c.config = config.Host, config
 	return rest.CopyConfig(config), nil
+}
+
+// readable says what is wrong with files that client-go has poor words for, or takes
+// for good: of such as are not there it makes a server at localhost:8080.
+func (c *connection) readable() error {
+	for _, path := range filepath.SplitList(c.kubeconfig) {
+		file, err := os.Open(path)
+		if errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("kubeconfig %s: this user may not read it", path)
+		}
+		if err == nil {
+			_ = file.Close() // nothing was read
+		}
+	}
+	raw, err := c.flags.ToRawKubeConfigLoader().RawConfig()
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && clientcmdapi.IsConfigEmpty(&raw):
+		return fmt.Errorf("kubeconfig %s: there is no such file, or nothing in it", c.kubeconfig)
+	case err != nil:
+		return fmt.Errorf("kubeconfig %s: %w", c.kubeconfig, err)
+	}
+	return nil
 }
 
 // ToDiscoveryClient returns a client that keeps in the cache what the server serves.
@@ -128,11 +146,32 @@ func (c *connection) ToRESTMapper() (meta.RESTMapper, error) {
 	return c.flags.ToRESTMapper()
 }
 
-// ToRawKubeConfigLoader returns the kubeconfig. Where there is none it is empty, and
-// the other methods say why.
+// ToRawKubeConfigLoader returns the kubeconfig, of which whatever is asked first
+// says what is wrong with it.
 func (c *connection) ToRawKubeConfigLoader() clientcmd.ClientConfig {
-	_ = c.find() // told by whoever wants to reach a server
-	return c.flags.ToRawKubeConfigLoader()
+	return checkedConfig{c.flags.ToRawKubeConfigLoader, c}
+}
+
+// checkedConfig is read once it is known where it is.
+type checkedConfig struct {
+	load func() clientcmd.ClientConfig
+	c    *connection
+}
+
+func (k checkedConfig) ConfigAccess() clientcmd.ConfigAccess { return k.load().ConfigAccess() }
+func (k checkedConfig) ClientConfig() (*rest.Config, error)  { return k.c.ToRESTConfig() }
+func (k checkedConfig) RawConfig() (clientcmdapi.Config, error) {
+	if _, err := k.c.ToRESTConfig(); err != nil {
+		return clientcmdapi.Config{}, err
+	}
+	return k.load().RawConfig()
+}
+
+func (k checkedConfig) Namespace() (string, bool, error) {
+	if _, err := k.c.ToRESTConfig(); err != nil {
+		return "", false, err
+	}
+	return k.load().Namespace()
 }
 
 // find sees to it that there is a kubeconfig: the flag's, the environment's as
@@ -173,7 +212,11 @@ func managerKubeconfigs() []string {
 // kubectlKubeconfigs begin with kubectl's default: who calls a plugin means the
 // cluster that kubectl means.
 func kubectlKubeconfigs() []string {
-	return append([]string{clientcmd.RecommendedHomeFile}, managerKubeconfigs()...)
+	places := managerKubeconfigs()
+	if home, err := os.UserHomeDir(); err == nil {
+		places = slices.Insert(places, 0, filepath.Join(home, clientcmd.RecommendedHomeDir, clientcmd.RecommendedFileName))
+	}
+	return places
 }
 
 // lastAnswer is how the last request ended. kubectl's verbs tell of an error in

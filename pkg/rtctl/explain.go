@@ -29,6 +29,7 @@ func (c *connection) explain(err error) error {
 		otherName x509.HostnameError
 		network   *net.OpError
 		timeout   net.Error
+		plain     tls.RecordHeaderError
 	)
 	switch {
 	case err == nil:
@@ -39,7 +40,7 @@ func (c *connection) explain(err error) error {
 		return fmt.Errorf("the certificate of %s is not for that address: %w", c.server, otherName)
 	case errors.As(err, &foreign):
 		return fmt.Errorf("%s is not the manager that %s is for: %w", c.server, c.kubeconfig, foreign.Err)
-	case errors.Is(err, http.ErrSchemeMismatch):
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &plain):
 		return fmt.Errorf("%s, which %s names, speaks no TLS: it is no Kubernetes API", c.server, c.kubeconfig)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("the manager at %s, which %s names, does not answer in time", c.server, c.kubeconfig)
@@ -145,13 +146,15 @@ func clientCertificate(config *rest.Config) *x509.Certificate {
 
 var (
 	noSuchGame     = regexp.MustCompile(`gameruntimes\.runtime\.galaxy\.io "[^"]*" not found`)
-	noSuchResource = regexp.MustCompile(`the server doesn't have a resource type|no matches for kind`)
+	wholeRecord    = regexp.MustCompile(`(?s)patch: Invalid value: ".*": (strict decoding error)`)
+	noSuchResource = regexp.MustCompile(`the server doesn't have a resource type|no matches for kind|could not find the requested resource`)
 )
 
 // retell puts the failure of a verb of kubectl's into our words, where we have
 // better ones. It knows kubectl's words alone, and how the last request ended.
 func (c *connection) retell(told *failure) error {
 	message := strings.TrimSuffix(strings.TrimPrefix(told.message, "error: "), "\n")
+	message = wholeRecord.ReplaceAllString(message, "$1")
 	switch met := c.met.failure(); {
 	case message == "":
 	case met != nil:
@@ -184,7 +187,7 @@ func (c *connection) isForeign() bool {
 	client.Invalidate() // what was at this address before is of no interest
 	groups, err := client.ServerGroups()
 	if err != nil {
-		return false
+		return apierrors.IsNotFound(err) // no Kubernetes API at all
 	}
 	for _, group := range groups.Groups {
 		if group.Name == v1alpha1.GroupVersion.Group {

@@ -9,6 +9,9 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
+// interrupted is the exit code that shells give what SIGINT ended.
+const interrupted = 130
+
 // failure is an error of a verb that ends the process with a code of its own, and
 // silently where there is nothing to say.
 type failure struct {
@@ -31,8 +34,11 @@ func Main(ctx context.Context, streams genericiooptions.IOStreams, version strin
 	}
 	root.SetArgs(rest)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		return 0
+	case errors.Is(err, context.Canceled):
+		return interrupted // who pressed Ctrl-C knows why
 	}
 	if err.Error() != "" {
 		fmt.Fprintf(streams.ErrOut, "%s: %v\n", root.DisplayName(), err)

@@ -30,8 +30,10 @@ func addRecordVerbs(root *cobra.Command, streams genericiooptions.IOStreams, con
 	cmdutil.BehaviorOnFatal(func(message string, code int) { panic(&failure{message, code}) })
 	name := root.DisplayName()
 	f := cmdutil.NewFactory(cmdutil.NewMatchVersionFlags(connection))
-	getCommand := get.NewCmdGet(name, f, streams)
+	getCommand, waitCommand := get.NewCmdGet(name, f, streams), wait.NewCmdWait(f, streams)
+	// The library completes the words of the other verbs.
 	getCommand.ValidArgsFunction = completion.ResourceTypeAndNameCompletionFunc(f)
+	waitCommand.ValidArgsFunction = getCommand.ValidArgsFunction
 	diffCommand := diff.NewCmdDiff(f, streams)
 	diffCommand.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &failure{root.FlagErrorFunc()(cmd, err).Error(), 2} // 1 says that there is a difference
@@ -47,7 +49,7 @@ func addRecordVerbs(root *cobra.Command, streams genericiooptions.IOStreams, con
 		label.NewCmdLabel(f, streams),
 		annotate.NewCmdAnnotate(name, f, streams),
 		delete.NewCmdDelete(f, streams),
-		wait.NewCmdWait(f, streams),
+		waitCommand,
 		events.NewCmdEvents(f, streams),
 		explain.NewCmdExplain(name, f, streams),
 		apiresources.NewCmdAPIResources(f, streams),
@@ -77,7 +79,7 @@ func only(cmd *cobra.Command, names ...string) *cobra.Command {
 // adopt has a command of kubectl's and those below it fail as ours do, and speak of
 // games and of the program by its name.
 func adopt(cmd *cobra.Command, program string, connection *connection) {
-	rename := strings.NewReplacer("kubectl ", program+" ")
+	rename := strings.NewReplacer(program+" ", program+" ", "kubectl ", program+" ")
 	cmd.Long = rename.Replace(cmd.Long)
 	cmd.Example = rename.Replace(cmd.Example)
 	if lines, ok := recordExamples[cmd.Name()]; ok && cmd.Parent() == cmd.Root() {

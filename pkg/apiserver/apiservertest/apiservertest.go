@@ -93,6 +93,9 @@ func (s *Server) Stop() { s.stop() }
 // Config reaches the server with every right.
 func (s *Server) Config() *rest.Config { return s.server.ClientConfig() }
 
+// Kubeconfig is the path of its administrator's kubeconfig.
+func (s *Server) Kubeconfig() string { return s.server.Kubeconfig() }
+
 // Namespace makes a namespace, and returns its name.
 func (s *Server) Namespace(t testing.TB, name string) string {
 	t.Helper()

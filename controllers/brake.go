@@ -111,6 +111,23 @@ func (b *brake) over(ctx context.Context, record *v1alpha1.GameRuntime, view eng
 	return b.held
 }
 
+// asItHolds is over without counting the game: whoever asks what would be done
+// trips nothing.
+func (b *brake) asItHolds(record *v1alpha1.GameRuntime, view engine.View) *plan.Brake {
+	if !record.DeletionTimestamp.IsZero() || !plan.Vanished(record, view) {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.explained[plan.GameOf(record)] == record.Status.Container.ID:
+		return nil
+	case !b.mirror.Fleet().Reachable:
+		return notListed
+	}
+	return b.held
+}
+
 // notListed keeps a record from believing what an engine tells that was away and
 // was not listed since.
 var notListed = &plan.Brake{Message: "the engine was away, and was not listed since"}

@@ -169,20 +169,27 @@ func (r *GameRuntimeReconciler) fetch(ctx context.Context, name types.Namespaced
 // observe gathers what the decision rests on. All of it is in memory, but for
 // what only a game without a container, or a record being deleted, asks.
 func (r *GameRuntimeReconciler) observe(ctx context.Context, record *v1alpha1.GameRuntime, last *plan.Outcome) plan.Input {
+	in := r.facts(ctx, record, r.mirror.LookUpImage)
+	in.Last = last
+	in.Brake = r.brake.over(ctx, record, in.View)
+	in.Health = r.probe(record, in.View)
+	return in
+}
+
+// facts is observe without what looking itself sets going: probes, and the brake.
+func (r *GameRuntimeReconciler) facts(ctx context.Context, record *v1alpha1.GameRuntime, find imageFinder) plan.Input {
 	game := plan.GameOf(record)
 	in := plan.Input{
 		Record: record, View: plan.Adopted(record, r.mirror.View(game)), Fleet: r.mirror.Fleet(),
 		ImageNow: r.mirror.ImageNow(record.Spec.Image),
-		InHand:   r.work.inHand(game), Intents: r.intents(game), Last: last, Settings: r.settings, Now: r.clock.Now(),
+		InHand:   r.work.inHand(game), Intents: r.intents(game), Settings: r.settings, Now: r.clock.Now(),
 	}
-	in.Brake = r.brake.over(ctx, record, in.View)
-	in.Health = r.probe(record, in.View)
 	in.NamespaceDriftPolicy = r.namespacePolicy(ctx, record.Namespace)
 	if _, adopted := record.Annotations[v1alpha1.AnnotationAdopted]; adopted || !record.DeletionTimestamp.IsZero() {
 		in.StateExists = r.states.exists(game)
 	}
 	if in.Fleet.Reachable && plan.NeedsImage(in) {
-		in.Image = r.image(ctx, record)
+		in.Image = r.image(ctx, record, find)
 	}
 	return in
 }
@@ -196,13 +203,16 @@ func (r *GameRuntimeReconciler) namespacePolicy(ctx context.Context, name string
 	return v1alpha1.DriftPolicy(namespace.Annotations[v1alpha1.AnnotationDriftPolicy])
 }
 
+// imageFinder asks for one image by its reference.
+type imageFinder func(ctx context.Context, ref string) (engine.Image, error)
+
 // image looks up the game image. A look-up that fails is not the place to say
 // so: the create that follows meets the same trouble, and its outcome tells.
-func (r *GameRuntimeReconciler) image(ctx context.Context, record *v1alpha1.GameRuntime) plan.Image {
+func (r *GameRuntimeReconciler) image(ctx context.Context, record *v1alpha1.GameRuntime, find imageFinder) plan.Image {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	ref := record.Spec.Image
-	found, err := r.mirror.LookUpImage(ctx, ref)
+	found, err := find(ctx, ref)
 	pulled, _ := r.pulled.Load(plan.GameOf(record))
 	return plan.Image{
 		Present: engine.KindOf(err) != engine.NotFound,

@@ -55,9 +55,17 @@ type Options struct {
 	Log   logr.Logger
 }
 
-// Setup adds the loop and its sources to a manager, and returns the picture
-// that it works from.
-func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
+// Loop is what others may ask of it, whether this replica leads or not.
+type Loop struct {
+	// Mirror is the picture that it works from.
+	Mirror *mirror.Mirror
+	// Foresee says what would be done to a game if its record were this one, and
+	// does nothing.
+	Foresee func(ctx context.Context, record *v1alpha1.GameRuntime) v1alpha1.GameRuntimePlan
+}
+
+// Setup adds the loop and its sources to a manager.
+func Setup(mgr ctrl.Manager, options Options) (*Loop, error) {
 	log := options.Log
 	feeds := &sources{records: mgr.GetClient()}
 	reporter := &DriftReporter{client: mgr.GetClient(), live: mgr.GetAPIReader(), clock: clock.RealClock{}, metrics: newDriftMetrics()}
@@ -119,7 +127,7 @@ func Setup(mgr ctrl.Manager, options Options) (*mirror.Mirror, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controller of game runtimes: %w", err)
 	}
-	return picture, setUpReporter(mgr, reporter)
+	return &Loop{Mirror: picture, Foresee: reconciler.foresee}, setUpReporter(mgr, reporter)
 }
 
 // Register exposes metrics, in the place of those of a manager that this process

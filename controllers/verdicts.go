@@ -32,12 +32,17 @@ func (r *GameRuntimeReconciler) probe(record *v1alpha1.GameRuntime, view engine.
 	if !c.Inspected {
 		return nil
 	}
-	instance := c.ID + "@" + c.StartedAt.UTC().Format(time.RFC3339Nano)
+	instance := instanceOf(c)
 	target := probe.Target{
 		Game: name, Instance: instance, Container: c.ID, Address: c.IP, StartedAt: c.StartedAt, Probes: record.Spec.Probes,
 	}
 	r.prober.Watch(target, verdictsToKeep(record, c))
 	return r.prober.Results(name, instance)
+}
+
+// instanceOf names one run of a container.
+func instanceOf(c engine.Container) string {
+	return c.ID + "@" + c.StartedAt.UTC().Format(time.RFC3339Nano)
 }
 
 // verdictsToKeep are the recorded ones on this run of the container, which a

@@ -28,6 +28,7 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/apiserver/pkg/server/options"
 	"k8s.io/apiserver/pkg/util/webhook"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/kube-openapi/pkg/common"
@@ -92,6 +93,13 @@ func (s *Server) assemble(o Options) error {
 	}
 	if o.History != nil {
 		s.subresources = append(s.subresources, history{read: o.History, client: client, log: o.Log}.subresource())
+	}
+	if o.Plan != nil {
+		records, err := dynamic.NewForConfig(loopback(config.LoopbackClientConfig))
+		if err != nil {
+			return fmt.Errorf("building the loopback client: %w", err)
+		}
+		s.subresources = append(s.subresources, plans{plan: o.Plan, records: records.Resource(gameRuntimes), log: o.Log}.subresource())
 	}
 	config.AggregatedDiscoveryGroupManager = discoverable{aggregated.NewResourceManager("apis"), s.subresources}
 	s.addChecks(config, o)

@@ -77,7 +77,7 @@ func listen(t *testing.T, address string) net.Listener {
 func start(t *testing.T, backend Store, dir, address string, crds fs.FS) *api {
 	t.Helper()
 	server, err := New(Options{
-		Store: backend, Dir: dir, Listener: listen(t, address), CRDs: crds, History: readStories, Version: "v1.2.3", Log: logr.Discard(),
+		Store: backend, Dir: dir, Listener: listen(t, address), CRDs: crds, History: readStories, Plan: planAsAsked, Version: "v1.2.3", Log: logr.Discard(),
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -208,6 +208,8 @@ func TestServer(t *testing.T) {
 		"wrong questions about a history":     testBadHistory,
 		"who may read a history":              testHistoryIdentity,
 		"a history is discovered":             testHistoryDiscovery,
+		"a plan":                              testPlan,
+		"what cannot be planned":              testBadPlan,
 		"old clients discover":                testGroupList,
 		"events in both groups":               testEvents,
 		"events are watched in both groups":   testEventWatches,

@@ -51,6 +51,8 @@ type Options struct {
 	Checks []healthz.HealthChecker
 	// History is behind the subresource history of games; nil serves none.
 	History HistoryReader
+	// Plan is behind the subresource plan of games; nil serves none.
+	Plan Planner
 	// Version is the build that `kubectl version` shows.
 	Version string
 	Log     logr.Logger

@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/controllers"
 	"galaxy.io/runtime-manager/pkg/engine"
 	"galaxy.io/runtime-manager/pkg/engine/docker"
 	"galaxy.io/runtime-manager/pkg/mirror"
@@ -29,6 +31,7 @@ type App struct {
 	engine   engine.Engine
 
 	mirror     atomic.Pointer[mirror.Mirror]
+	loop       atomic.Pointer[controllers.Loop]
 	kubeconfig chan string
 }
 
@@ -102,6 +105,15 @@ func (a *App) engineAnswers(context.Context) error {
 		return fmt.Errorf("not reachable: %s", fleet.Reason)
 	}
 	return nil
+}
+
+// plan is behind the subresource plan, on every replica.
+func (a *App) plan(ctx context.Context, record *v1alpha1.GameRuntime) (v1alpha1.GameRuntimePlan, error) {
+	loop := a.loop.Load()
+	if loop == nil {
+		return v1alpha1.GameRuntimePlan{}, errors.New("the loop is not built yet")
+	}
+	return loop.Foresee(ctx, record), nil
 }
 
 // Migrate brings the tables of a database up to date.

@@ -82,7 +82,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	if games != nil {
 		defer games.Close()
 	}
-	picture, err := controllers.Setup(manager, controllers.Options{
+	loop, err := controllers.Setup(manager, controllers.Options{
 		Engine: a.engine, Journal: operations, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
 		Resync: a.config.Resync, MassVanishShare: a.config.MassVanishShare, MassVanishMin: a.config.MassVanishMin,
 		Orphans: plan.OrphanPolicy(a.config.Orphans), OrphanGrace: a.config.OrphanGrace, Vouch: a.vouch(games),
@@ -103,7 +103,8 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 		return err
 	}
 	defer closeIntake()
-	a.mirror.Store(picture)
+	a.mirror.Store(loop.Mirror)
+	a.loop.Store(loop)
 	if err := manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
 	}

@@ -57,7 +57,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	server, err := apiserver.New(apiserver.Options{
 		Store: backend, Dir: a.config.DataDir, Listener: a.listener, CRDs: config.CRDs,
 		Checks:  []healthz.HealthChecker{apiserver.Check("watch", backend.Watching), apiserver.Check("engine", a.engineAnswers)},
-		History: database.history, Version: a.config.Version, Log: a.log.WithName("api"),
+		History: database.history, Plan: a.plan, Version: a.config.Version, Log: a.log.WithName("api"),
 	})
 	if err != nil {
 		return err

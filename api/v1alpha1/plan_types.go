@@ -16,7 +16,7 @@ type GameRuntimePlan struct {
 	// InSync says that there is nothing to do.
 	InSync bool `json:"inSync"`
 	// StopsGame says that the game, which runs, would be stopped, if only to be
-	// started again.
+	// started again. It is false where that waits for a person to allow it.
 	StopsGame bool `json:"stopsGame"`
 	// Actions are in order: the first is done at once, each other one if nothing
 	// else happens before.

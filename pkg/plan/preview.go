@@ -13,11 +13,24 @@ func Preview(in Input, p Plan) v1alpha1.GameRuntimePlan {
 		Actions: []v1alpha1.PlannedAction{}, Drift: Status(in, p).Drift,
 	}
 	for _, a := range p.Actions {
-		planned := planned(a, in)
-		told.StopsGame = told.StopsGame || planned.StopsGame
-		told.Actions = append(told.Actions, planned)
+		step := planned(a, in)
+		told.StopsGame = told.StopsGame || step.StopsGame && !held(p.Next())
+		told.Actions = append(told.Actions, step)
 	}
 	return told
+}
+
+// held says that a plan stands still until a person changes something.
+func held(next Action) bool {
+	wait, waits := next.(Wait)
+	if !waits || !wait.Until.IsZero() {
+		return false
+	}
+	switch wait.Reason {
+	case v1alpha1.ReasonPaused, v1alpha1.ReasonObserved, v1alpha1.ReasonStateMissing, v1alpha1.ReasonRolledBack, v1alpha1.ReasonProbeRestartLimit:
+		return true
+	}
+	return false
 }
 
 func planned(a Action, in Input) v1alpha1.PlannedAction {

@@ -62,7 +62,7 @@ func (s *Server) assemble(o Options) error {
 	config.EnableProfiling = false
 	config.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(sets.NewString("watch"), sets.NewString("exec", "log"))
 	config.BuildHandlerChainFunc = func(handler http.Handler, c *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(blameApplicant(s.subresources.before(handler)), c)
+		return genericapiserver.DefaultBuildHandlerChain(blameApplicant(o.Dependencies.tell(s.subresources.before(handler))), c)
 	}
 	configureOpenAPI(config)
 
@@ -185,8 +185,8 @@ func (s *Server) addChecks(config *genericapiserver.RecommendedConfig, o Options
 	config.ReadyzChecks = append([]healthz.HealthChecker{
 		healthz.PingHealthz,
 		Check("postgres", o.Store.Healthy),
-		healthz.NamedCheck("crds", func(*http.Request) error { return *s.waiting.Load() }),
-	}, o.Checks...)
+		Check("crds", s.Serving),
+	}, o.Dependencies.Needed...)
 }
 
 // namespaceLifecycle refuses objects in namespaces that do not exist, or go

@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -47,8 +46,8 @@ type Options struct {
 	Listener net.Listener
 	// CRDs holds the YAML of the custom resource definitions, one a file.
 	CRDs fs.FS
-	// Checks are further dependencies that /readyz names, see Check.
-	Checks []healthz.HealthChecker
+	// Dependencies are those that /readyz names besides the server's own.
+	Dependencies Dependencies
 	// History is behind the subresource history of games; nil serves none.
 	History HistoryReader
 	// Plan is behind the subresource plan of games; nil serves none.
@@ -96,6 +95,9 @@ func New(o Options) (*Server, error) {
 	}
 	return s, nil
 }
+
+// Serving tells by an error why clients cannot rely on all resources yet.
+func (s *Server) Serving(context.Context) error { return *s.waiting.Load() }
 
 // ClientConfig reaches this server from within the process, as a member of
 // system:masters and without a rate limit. Every call returns a copy.

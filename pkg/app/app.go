@@ -8,15 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync/atomic"
 
 	"github.com/go-logr/logr"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
-	"galaxy.io/runtime-manager/controllers"
 	"galaxy.io/runtime-manager/pkg/engine"
 	"galaxy.io/runtime-manager/pkg/engine/docker"
-	"galaxy.io/runtime-manager/pkg/mirror"
 	"galaxy.io/runtime-manager/pkg/postgres"
 )
 
@@ -28,10 +25,11 @@ type App struct {
 	listener net.Listener
 	// services is where the REST API listens; nil where it is off.
 	services net.Listener
-	engine   engine.Engine
+	// telemetry is where metrics and health are served; nil where that is off.
+	telemetry net.Listener
+	engine    engine.Engine
 
-	mirror     atomic.Pointer[mirror.Mirror]
-	loop       atomic.Pointer[controllers.Loop]
+	parts
 	kubeconfig chan string
 }
 
@@ -66,18 +64,26 @@ func (a *App) listen() (err error) {
 	if a.listener, err = net.Listen("tcp", a.config.APIAddress); err != nil {
 		return fmt.Errorf("--api-address: %w", err)
 	}
-	if a.config.RESTAddress == "0" {
-		return nil
-	}
-	if a.services, err = net.Listen("tcp", a.config.RESTAddress); err != nil {
+	if a.services, err = listenUnlessOff(a.config.RESTAddress); err != nil {
 		return fmt.Errorf("--rest-address: %w", err)
+	}
+	if a.telemetry, err = listenUnlessOff(a.config.MetricsAddress); err != nil {
+		return fmt.Errorf("--metrics-address: %w", err)
 	}
 	return nil
 }
 
+// listenUnlessOff returns nil for the address 0.
+func listenUnlessOff(address string) (net.Listener, error) {
+	if address == "0" {
+		return nil, nil
+	}
+	return net.Listen("tcp", address)
+}
+
 // close lets go of what New took.
 func (a *App) close() error {
-	for _, listener := range []net.Listener{a.listener, a.services} {
+	for _, listener := range []net.Listener{a.listener, a.services, a.telemetry} {
 		if listener != nil {
 			_ = listener.Close() // its server closed it, unless it never ran
 		}
@@ -95,23 +101,11 @@ func (a *App) closeEngine() {
 // Kubeconfig yields the path of the administrator's kubeconfig once the API serves.
 func (a *App) Kubeconfig() <-chan string { return a.kubeconfig }
 
-// engineAnswers is the engine's part of /readyz.
-func (a *App) engineAnswers(context.Context) error {
-	picture := a.mirror.Load()
-	if picture == nil {
-		return errors.New("not asked yet")
-	}
-	if fleet := picture.Fleet(); !fleet.Reachable {
-		return fmt.Errorf("not reachable: %s", fleet.Reason)
-	}
-	return nil
-}
-
 // plan is behind the subresource plan, on every replica.
 func (a *App) plan(ctx context.Context, record *v1alpha1.GameRuntime) (v1alpha1.GameRuntimePlan, error) {
 	loop := a.loop.Load()
 	if loop == nil {
-		return v1alpha1.GameRuntimePlan{}, errors.New("the loop is not built yet")
+		return v1alpha1.GameRuntimePlan{}, errStarting
 	}
 	return loop.Foresee(ctx, record), nil
 }

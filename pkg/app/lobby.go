@@ -23,6 +23,7 @@ func (a *App) openLobby() (*lobby.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--lobby-url: %w", err)
 	}
+	a.lobby.Store(games)
 	return games, controllers.Register(games.Collectors())
 }
 

@@ -54,7 +54,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	manager, err := ctrl.NewManager(api, ctrl.Options{
 		Scheme:  newScheme(),
 		Logger:  libraryLog(a.log),
-		Metrics: metricsserver.Options{BindAddress: a.config.MetricsAddress},
+		Metrics: metricsserver.Options{BindAddress: "0"}, // telemetry.go serves them
 		Cache:   cache.Options{DefaultTransform: forgetFields},
 
 		LeaderElection:                      true,
@@ -68,6 +68,8 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	if err != nil {
 		return fmt.Errorf("preparing the controllers: %w", err)
 	}
+	records := manager.GetAPIReader()
+	a.records.Store(&records)
 	flush, err := a.addRelay(manager, database)
 	if err != nil {
 		return err
@@ -103,7 +105,6 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 		return err
 	}
 	defer closeIntake()
-	a.mirror.Store(loop.Mirror)
 	a.loop.Store(loop)
 	if err := manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)

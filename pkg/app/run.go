@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apiserver/pkg/server/healthz"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/config"
@@ -33,6 +32,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		}
 	}()
 	defer a.closeEngine()
+	defer a.serveTelemetry(ctx)()
 	spareMemory()
 
 	database, err := a.openDatabase(ctx)
@@ -40,6 +40,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.close()) }()
+	a.pool.Store(database.pool)
 
 	prepare := postgres.CheckMigrated
 	if a.config.Migrate {
@@ -53,15 +54,16 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer backend.Close()
+	a.store.Store(backend)
 
 	server, err := apiserver.New(apiserver.Options{
 		Store: backend, Dir: a.config.DataDir, Listener: a.listener, CRDs: config.CRDs,
-		Checks:  []healthz.HealthChecker{apiserver.Check("watch", backend.Watching), apiserver.Check("engine", a.engineAnswers)},
-		History: database.history, Plan: a.plan, Version: a.config.Version, Log: a.log.WithName("api"),
+		Dependencies: a.dependencies(), History: database.history, Plan: a.plan, Version: a.config.Version, Log: a.log.WithName("api"),
 	})
 	if err != nil {
 		return err
 	}
+	a.api.Store(server)
 	return a.serve(ctx, server, database)
 }
 

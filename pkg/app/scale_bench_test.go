@@ -75,7 +75,7 @@ func scale(b *testing.B, games int) {
 
 // startOn runs a manager on another engine than Docker. It is for its caller to
 // stop: nothing is taken down.
-func startOn(b *testing.B, config Config, e engine.Engine) *manager {
+func startOn(b testing.TB, config Config, e engine.Engine) *manager {
 	app, err := newApp(config, logr.Discard(), e)
 	require.NoError(b, err)
 	m := run(b, app)

@@ -1,6 +1,7 @@
 package lobby
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -85,4 +86,13 @@ func (c *circuit) state() state {
 	default:
 		return halfOpen
 	}
+}
+
+// Answers tells by an error that the Lobby is not asked for a while, as it failed
+// several times in a row. It asks nothing.
+func (c *Client) Answers(context.Context) error {
+	if c.circuit.state() == open {
+		return errors.New("it failed several times in a row, and is not asked for a while")
+	}
+	return nil
 }

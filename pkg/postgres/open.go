@@ -69,10 +69,13 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the pool of connections: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, config.ConnConfig.ConnectTimeout)
+	connecting, cancel := context.WithTimeout(ctx, config.ConnConfig.ConnectTimeout)
 	defer cancel()
-	if err := await(ctx, pool.Ping); err != nil {
+	if err := await(connecting, pool.Ping); err != nil {
 		pool.Close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("connecting to the database: %w", ctx.Err())
+		}
 		if viaPooler(err) {
 			err = fmt.Errorf("a connection pooler answers, and the URL must name PostgreSQL itself: %w", err)
 		}
@@ -157,3 +160,14 @@ func startingUp(err error) bool {
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// ClockAhead is how far the server's clock is ahead of ours, give or take half of
+// what asking takes.
+func ClockAhead(ctx context.Context, pool *pgxpool.Pool) (time.Duration, error) {
+	asked := time.Now()
+	var theirs time.Time
+	if err := pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&theirs); err != nil {
+		return 0, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	return theirs.Sub(asked.Add(time.Since(asked) / 2)), nil
+}

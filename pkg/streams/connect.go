@@ -34,3 +34,13 @@ func Open(url string) (*redis.Client, error) {
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
+
+// Ping tells by an error that the Redis at a URL does not answer.
+func Ping(ctx context.Context, url string) error {
+	client, err := Open(url)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Ping(ctx).Err()
+}

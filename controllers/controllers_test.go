@@ -456,7 +456,7 @@ func TestOperationIsOnTheContainer(t *testing.T) {
 // brokenLog refuses what is begun.
 type brokenLog struct{ journal.Log }
 
-func (brokenLog) Write(_ context.Context, begun []journal.Intent, _ map[string]journal.Result) error {
+func (brokenLog) Write(_ context.Context, _ int64, begun []journal.Intent, _ map[string]journal.Result) error {
 	if len(begun) > 0 {
 		return errors.New("the database is away")
 	}

@@ -136,8 +136,8 @@ type cutLog struct {
 	power *power
 }
 
-func (l cutLog) Write(ctx context.Context, begun []journal.Intent, finished map[string]journal.Result) error {
-	return l.power.call(ctx, func(ctx context.Context) error { return l.Log.Write(ctx, begun, finished) })
+func (l cutLog) Write(ctx context.Context, term int64, begun []journal.Intent, finished map[string]journal.Result) error {
+	return l.power.call(ctx, func(ctx context.Context) error { return l.Log.Write(ctx, term, begun, finished) })
 }
 
 // Tell comes through while there is power. It is no call to be cut at, as it goes

@@ -61,9 +61,13 @@ func (i Intent) decided() bool {
 
 // Log is where intents and outcomes are kept: PostgreSQL, or memory in tests.
 type Log interface {
-	// Write keeps intents, and results by their ids, all or nothing. It may be
-	// repeated.
-	Write(ctx context.Context, begun []Intent, finished map[string]Result) error
+	// Lead takes the lead, and returns its term: whoever led before writes no more
+	// intents, and Load returns all that were.
+	Lead(ctx context.Context) (term int64, err error)
+	// Write keeps intents, and results by their ids, all or nothing; but if somebody
+	// took the lead since the term, the results alone, and answers ErrLedSince. It
+	// may be repeated.
+	Write(ctx context.Context, term int64, begun []Intent, finished map[string]Result) error
 	// Load returns what is open, and the last of each game that are to be kept,
 	// so many of each action, oldest first.
 	Load(ctx context.Context, kept map[string]int) ([]Intent, error)
@@ -87,8 +91,12 @@ const loadRetry = 500 * time.Millisecond
 
 var errClosed = errors.New("the journal is closed")
 
+// ErrLedSince refuses intents: another manager took the lead meanwhile, of whose
+// deeds this one knows nothing.
+var ErrLedSince = errors.New("another manager took the lead")
+
 // Journal is the log with what matters of it in memory. One process writes: the
-// one that leads.
+// one that took the lead last, by loading it.
 type Journal struct {
 	log      logr.Logger
 	rows     Log
@@ -100,6 +108,7 @@ type Journal struct {
 	closed   chan struct{}
 
 	mu    sync.Mutex
+	term  int64 // since it is loaded
 	games map[types.NamespacedName][]Intent // oldest first
 	begun []*beginning
 	// finished holds the results to write, by id.
@@ -139,8 +148,8 @@ func (j *Journal) Close() {
 	<-j.closed
 }
 
-// Load reads what whoever led before left, once, and tries until it succeeds or
-// ctx ends. It returns that.
+// Load takes the lead, once, and reads what whoever led before left. It tries until
+// it succeeds or ctx ends, and returns that.
 func (j *Journal) Load(ctx context.Context) []Intent {
 	for failing := false; ; failing = true {
 		intents, err := j.load(ctx)
@@ -160,6 +169,10 @@ func (j *Journal) Load(ctx context.Context) []Intent {
 }
 
 func (j *Journal) load(ctx context.Context) ([]Intent, error) {
+	term, err := j.rows.Lead(ctx)
+	if err != nil {
+		return nil, err
+	}
 	intents, err := j.rows.Load(ctx, kept)
 	if err != nil {
 		return nil, err
@@ -170,6 +183,7 @@ func (j *Journal) load(ctx context.Context) ([]Intent, error) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.term = term
 	for _, intent := range intents {
 		j.games[intent.Game] = append(j.games[intent.Game], intent)
 	}

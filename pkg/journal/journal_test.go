@@ -111,6 +111,28 @@ func TestOutcomesAreWrittenByTheEnd(t *testing.T) {
 	})
 }
 
+// A manager that was paused, or cut off, does not know that another one leads.
+func TestWhoLedBeforeBeginsNothing(t *testing.T) {
+	onEachLog(t, func(t *testing.T, rows Log) {
+		before := open(t, rows)
+		defer before.Close()
+		stop, start := intent(chess, v1alpha1.ActionStop, 1), intent(chess, v1alpha1.ActionStart, 2)
+		require.NoError(t, before.Begin(ctx, stop))
+
+		next := open(t, rows)
+		require.Len(t, next.Intents(chess), 1)
+		finish(before, ended(stop, v1alpha1.OperationSucceeded))
+		require.ErrorIs(t, before.Begin(ctx, start), ErrLedSince)
+		require.Equal(t, []Intent{ended(stop, v1alpha1.OperationSucceeded)}, before.Intents(chess), "what was not begun is no intent")
+		require.NoError(t, next.Begin(ctx, start))
+		next.Close()
+
+		last := open(t, rows)
+		defer last.Close()
+		require.Equal(t, []Intent{ended(stop, v1alpha1.OperationSucceeded), start}, utc(last.Intents(chess)), "outcomes are news all the same")
+	})
+}
+
 func TestTheLastOfEachGameAreKept(t *testing.T) {
 	onEachLog(t, func(t *testing.T, rows Log) {
 		j := open(t, rows)
@@ -157,7 +179,7 @@ type gate struct {
 	turn     chan struct{} // holds writes up until it is closed
 }
 
-func (g *gate) Write(ctx context.Context, begun []Intent, finished map[string]Result) error {
+func (g *gate) Write(ctx context.Context, term int64, begun []Intent, finished map[string]Result) error {
 	g.mu.Lock()
 	g.asked += len(begun)
 	g.mu.Unlock()
@@ -170,7 +192,7 @@ func (g *gate) Write(ctx context.Context, begun []Intent, finished map[string]Re
 	if g.broken {
 		return errors.New("the database is away")
 	}
-	return g.Log.Write(ctx, begun, finished)
+	return g.Log.Write(ctx, term, begun, finished)
 }
 
 func (g *gate) Tell(ctx context.Context, tellings []Telling) error {

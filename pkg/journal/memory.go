@@ -18,20 +18,35 @@ func InMemory() *Memory { return &Memory{snapshots: map[types.NamespacedName]hea
 // Memory is a log that ends with the process.
 type Memory struct {
 	mu        sync.Mutex
+	term      int64
 	intents   []Intent
 	events    []health.Event
 	snapshots map[types.NamespacedName]health.Snapshot
 }
 
-// Write implements Log.
-func (m *Memory) Write(_ context.Context, begun []Intent, finished map[string]Result) error {
+// Lead implements Log.
+func (m *Memory) Lead(context.Context) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.intents = append(m.intents, begun...)
+	m.term++
+	return m.term, nil
+}
+
+// Write implements Log.
+func (m *Memory) Write(_ context.Context, term int64, begun []Intent, finished map[string]Result) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	leads := term == m.term || len(begun) == 0
+	if leads {
+		m.intents = append(m.intents, begun...)
+	}
 	for i := range m.intents {
 		if result, ok := finished[m.intents[i].ID]; ok {
 			m.intents[i].Result = result
 		}
+	}
+	if !leads {
+		return ErrLedSince
 	}
 	return nil
 }

@@ -33,11 +33,20 @@ func InPostgres(pool *pgxpool.Pool) Log { return tables{pool} }
 
 type tables struct{ pool *pgxpool.Pool }
 
+// Lead implements Log.
+func (t tables) Lead(ctx context.Context) (term int64, err error) {
+	err = t.pool.QueryRow(ctx, "UPDATE lead SET term = term + 1, taken_at = now() RETURNING term").Scan(&term)
+	if err != nil {
+		return 0, fmt.Errorf("taking the lead: %w", err)
+	}
+	return term, nil
+}
+
 // Write sends both in one transaction and one round trip.
-func (t tables) Write(ctx context.Context, begun []Intent, finished map[string]Result) error {
-	queries := &pgx.Batch{}
+func (t tables) Write(ctx context.Context, term int64, begun []Intent, finished map[string]Result) error {
+	queries, leads := &pgx.Batch{}, true
 	if len(begun) > 0 {
-		queries.Queue(beginIntents, intentColumns(begun)...)
+		queries.Queue(beginIntents, append(intentColumns(begun), term)...).QueryRow(func(row pgx.Row) error { return row.Scan(&leads) })
 	}
 	if len(finished) > 0 {
 		queries.Queue(finishIntents, resultColumns(finished)...)
@@ -45,6 +54,9 @@ func (t tables) Write(ctx context.Context, begun []Intent, finished map[string]R
 	// The transaction ends with the pipeline: only when it is closed it is committed.
 	if err := t.pool.SendBatch(ctx, queries).Close(); err != nil {
 		return fmt.Errorf("writing the operation log: %w", err)
+	}
+	if !leads {
+		return ErrLedSince
 	}
 	return nil
 }

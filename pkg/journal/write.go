@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -79,7 +80,7 @@ func (j *Journal) rest(pause time.Duration) {
 // writeOperations writes the intents and outcomes that wait. Intents that cannot
 // be written are refused, as nothing may be done then; outcomes wait.
 func (j *Journal) writeOperations() (wrote bool, err error) {
-	begun, finished := j.take()
+	term, begun, finished := j.take()
 	if len(begun) == 0 && len(finished) == 0 {
 		return false, nil
 	}
@@ -89,7 +90,8 @@ func (j *Journal) writeOperations() (wrote bool, err error) {
 	for i, b := range begun {
 		intents[i] = b.Intent
 	}
-	if err = j.rows.Write(ctx, intents, finished); err != nil {
+	err = j.rows.Write(ctx, term, intents, finished)
+	if err != nil && !errors.Is(err, ErrLedSince) {
 		j.putBack(finished)
 	}
 	for _, b := range begun {
@@ -98,12 +100,12 @@ func (j *Journal) writeOperations() (wrote bool, err error) {
 	return true, err
 }
 
-func (j *Journal) take() (begun []*beginning, finished map[string]Result) {
+func (j *Journal) take() (term int64, begun []*beginning, finished map[string]Result) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	begun, finished = j.begun, j.finished
 	j.begun, j.finished = nil, map[string]Result{}
-	return begun, finished
+	return j.term, begun, finished
 }
 
 // putBack leaves alone what was said of an intent since.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,6 +92,7 @@ func (w *world) boot(p parts) {
 		client: p.records, live: p.records, engine: p.engine, settings: settings, clock: p.clock, log: logr.Discard(),
 		prober:   probe.New(probe.Options{Log: logr.Discard()}),
 		recorder: events.NewFakeRecorder(1000),
+		leads:    func() error { return nil },
 		journal:  journal.New(p.rows, logr.Discard()),
 		states:   states{root: p.root},
 		brake: newBrake(brakeOptions{
@@ -474,6 +476,41 @@ func TestNothingIsDoneWithoutTheJournal(t *testing.T) {
 	require.ErrorContains(t, err, "writing the intent to create: the database is away")
 	require.Zero(t, w.sim.Calls("Create"))
 	require.False(t, w.states.exists(chess))
+}
+
+// A lead may run out before an intent is written, after that, and while a game
+// prepares for its stop.
+func TestNothingIsDoneWithoutTheLead(t *testing.T) {
+	w := newWorld(t)
+	w.declare(nil)
+	for asked := range 2 {
+		w.leads = leadsFor(asked)
+		_, _ = w.Reconcile(context.Background(), ctrl.Request{NamespacedName: client.ObjectKey(chess)})
+		require.Zero(t, w.sim.Calls("Create"), "asked %d times before", asked)
+		require.False(t, w.states.exists(chess))
+	}
+	w.leads = leadsFor(math.MaxInt)
+	w.settle()
+	w.requireReady()
+
+	w.leads = leadsFor(2)
+	w.change(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped })
+	w.step()
+	<-w.woken
+	require.Zero(t, w.sim.Calls("Stop"))
+	w.leads = leadsFor(math.MaxInt)
+	w.settle()
+	require.Equal(t, 1, w.sim.Calls("Stop"))
+}
+
+// leadsFor leads when it is asked so often.
+func leadsFor(times int) func() error {
+	return func() error {
+		if times--; times < 0 {
+			return errors.New("the lease ran out")
+		}
+		return nil
+	}
 }
 
 func TestStateDirectoriesAreOneGameDeep(t *testing.T) {

@@ -64,8 +64,12 @@ func hangs(in plan.Input) bool {
 	return pending != nil && pending.Reason == v1alpha1.ReasonEngineTimeout || slices.ContainsFunc(in.View.Containers, unresponsive)
 }
 
-// do has an effect.
+// do has an effect. An intent is no permission for ever: a process may be paused
+// between it and the effect, and a stop may wait for its turn.
 func (r *GameRuntimeReconciler) do(ctx context.Context, in plan.Input, next plan.Action, operation string) error {
+	if err := r.leads(); err != nil {
+		return err
+	}
 	game := plan.GameOf(in.Record)
 	switch a := next.(type) {
 	case plan.CreateContainer:
@@ -176,6 +180,9 @@ func (r *GameRuntimeReconciler) start(ctx context.Context, a plan.StartContainer
 func (r *GameRuntimeReconciler) stop(ctx context.Context, in plan.Input, a plan.StopContainer) error {
 	r.quiesce(ctx, in.Record)
 	grace := r.preStop(ctx, in, a)
+	if err := r.leads(); err != nil {
+		return err
+	}
 	if err := r.engine.Stop(ctx, a.ID, a.Signal, grace); err != nil {
 		r.look(ctx, a.ID)
 		return err

@@ -46,11 +46,11 @@ type recorder struct {
 	begun *[]string
 }
 
-func (r recorder) Write(ctx context.Context, begun []journal.Intent, finished map[string]journal.Result) error {
+func (r recorder) Write(ctx context.Context, term int64, begun []journal.Intent, finished map[string]journal.Result) error {
 	for _, intent := range begun {
 		*r.begun = append(*r.begun, intent.Action)
 	}
-	return r.Log.Write(ctx, begun, finished)
+	return r.Log.Write(ctx, term, begun, finished)
 }
 
 // foretold is a world in which chess runs, and what was begun in it since.

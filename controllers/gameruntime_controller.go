@@ -42,6 +42,8 @@ type GameRuntimeReconciler struct {
 	settings plan.Settings
 	clock    clock.PassiveClock
 	log      logr.Logger
+	// leads fails, and says why, where this replica may not act.
+	leads func() error
 
 	journal *journal.Journal
 	herald  *herald

@@ -14,8 +14,12 @@ import (
 	"galaxy.io/runtime-manager/pkg/plan"
 )
 
-// intend writes down what is about to be done. If it fails, nothing may be done.
+// intend writes down what is about to be done. If it fails, nothing may be done:
+// least of all by a replica that does not know whether another one leads by now.
 func (r *GameRuntimeReconciler) intend(ctx context.Context, in plan.Input, next plan.Action) (plan.Intent, error) {
+	if err := r.leads(); err != nil {
+		return plan.Intent{}, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return plan.Intent{}, fmt.Errorf("naming an operation: %w", err)

@@ -52,6 +52,9 @@ type Options struct {
 	// Vouch says why a game that is to be adopted is none of the platform's; nil if
 	// nobody can be asked.
 	Vouch func(context.Context, engine.GameID) error
+	// Leads fails, and says why, once this replica may not act: its lead ran out, by
+	// its own clock.
+	Leads func() error
 	Log   logr.Logger
 }
 
@@ -92,7 +95,7 @@ func Setup(mgr ctrl.Manager, options Options) (*Loop, error) {
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
-		log: log.WithName("game"), journal: options.Journal, herald: newHerald(options.Journal, clock.RealClock{}),
+		log: log.WithName("game"), leads: options.Leads, journal: options.Journal, herald: newHerald(options.Journal, clock.RealClock{}),
 		states: states{root: options.Settings.StateRoot}, brake: brake,
 		orphans: orphans{policy: options.Orphans, grace: options.OrphanGrace, vouch: options.Vouch, changed: reporter.wake},
 	}
@@ -121,6 +124,7 @@ func Setup(mgr ctrl.Manager, options Options) (*Loop, error) {
 		WatchesRawSource(feeds).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: options.Concurrency,
+			EnableWarmup:            ptr.To(true), // a standby's cache and queue are warm
 			SkipNameValidation:      ptr.To(true), // a process may run one manager after another
 		}).
 		Complete(reconciler)
@@ -153,7 +157,7 @@ func setUpReporter(mgr ctrl.Manager, reporter *DriftReporter) error {
 		Named("driftreport").
 		Watches(&v1alpha1.GameRuntime{}, once, builder.WithPredicates(news)).
 		WatchesRawSource(reporter).
-		WithOptions(controller.Options{SkipNameValidation: ptr.To(true)}).
+		WithOptions(controller.Options{SkipNameValidation: ptr.To(true), EnableWarmup: ptr.To(true)}).
 		Complete(reporter)
 	if err != nil {
 		return fmt.Errorf("setting up the controller of drift reports: %w", err)

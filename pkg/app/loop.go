@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -28,16 +25,8 @@ import (
 	"galaxy.io/runtime-manager/pkg/plan"
 )
 
-// The lead is a Lease in the namespace default: one manager on a database acts,
-// however many serve the API.
-const (
-	leaseName     = "runtime-manager"
-	leaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
-	retryPeriod   = 2 * time.Second
-	// loopStopTimeout is what the actions in hand may take once we are asked to stop.
-	loopStopTimeout = 30 * time.Second
-)
+// loopStopTimeout is what the actions in hand may take once we are asked to stop.
+const loopStopTimeout = 30 * time.Second
 
 // runLoop runs the controllers against an API until ctx ends.
 func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database) error {
@@ -45,28 +34,15 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	if err != nil {
 		return err
 	}
-	lease, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, metav1.NamespaceDefault, leaseName,
-		resourcelock.ResourceLockConfig{Identity: identity(a.config.DataDir)}, api, renewDeadline)
+	ctx, lose := context.WithCancel(ctx)
+	defer lose()
+	lead, err := newLead(api, a.config.DataDir, lose)
 	if err != nil {
-		return fmt.Errorf("preparing the lease: %w", err)
+		return err
 	}
-	stopTimeout := loopStopTimeout
-	manager, err := ctrl.NewManager(api, ctrl.Options{
-		Scheme:  newScheme(),
-		Logger:  libraryLog(a.log),
-		Metrics: metricsserver.Options{BindAddress: "0"}, // telemetry.go serves them
-		Cache:   cache.Options{DefaultTransform: forgetFields},
-
-		LeaderElection:                      true,
-		LeaderElectionResourceLockInterface: lease,
-		LeaderElectionReleaseOnCancel:       true,
-		LeaseDuration:                       ptr.To(leaseDuration),
-		RenewDeadline:                       ptr.To(renewDeadline),
-		RetryPeriod:                         ptr.To(retryPeriod),
-		GracefulShutdownTimeout:             &stopTimeout,
-	})
+	manager, err := a.newManager(api, lead)
 	if err != nil {
-		return fmt.Errorf("preparing the controllers: %w", err)
+		return err
 	}
 	records := manager.GetAPIReader()
 	a.records.Store(&records)
@@ -87,7 +63,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	loop, err := controllers.Setup(manager, controllers.Options{
 		Engine: a.engine, Journal: operations, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
 		Resync: a.config.Resync, MassVanishShare: a.config.MassVanishShare, MassVanishMin: a.config.MassVanishMin,
-		Orphans: plan.OrphanPolicy(a.config.Orphans), OrphanGrace: a.config.OrphanGrace, Vouch: a.vouch(games),
+		Orphans: plan.OrphanPolicy(a.config.Orphans), OrphanGrace: a.config.OrphanGrace, Vouch: a.vouch(games), Leads: lead.held,
 	})
 	if err != nil {
 		return err
@@ -109,7 +85,29 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	if err := manager.Start(ctx); err != nil {
 		return fmt.Errorf("running the controllers: %w", err)
 	}
-	return nil
+	return lead.why()
+}
+
+func (a *App) newManager(api *rest.Config, lead *lead) (ctrl.Manager, error) {
+	stopTimeout := loopStopTimeout
+	manager, err := ctrl.NewManager(api, ctrl.Options{
+		Scheme:  newScheme(),
+		Logger:  libraryLog(a.log),
+		Metrics: metricsserver.Options{BindAddress: "0"}, // telemetry.go serves them
+		Cache:   cache.Options{DefaultTransform: forgetFields},
+
+		LeaderElection:                      true,
+		LeaderElectionResourceLockInterface: lead,
+		LeaderElectionReleaseOnCancel:       true,
+		LeaseDuration:                       ptr.To(leaseDuration),
+		RenewDeadline:                       ptr.To(renewDeadline),
+		RetryPeriod:                         ptr.To(lookPeriod),
+		GracefulShutdownTimeout:             &stopTimeout,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the controllers: %w", err)
+	}
+	return manager, nil
 }
 
 // forgetFields strips what is cached of who manages which field. That is half of a
@@ -164,18 +162,6 @@ func gameUser() string {
 		return ""
 	}
 	return fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())
-}
-
-// identity is this manager's name in the lease. It is the same after a crash,
-// so that the successor need not wait for its own lease to run out; the lock on
-// the data directory keeps it from being two processes.
-func identity(dataDir string) string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	sum := sha256.Sum256([]byte(dataDir))
-	return host + "_" + hex.EncodeToString(sum[:4])
 }
 
 func newScheme() *runtime.Scheme {

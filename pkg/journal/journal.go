@@ -108,7 +108,7 @@ type Journal struct {
 	closed   chan struct{}
 
 	mu    sync.Mutex
-	term  int64 // since it is loaded
+	term  int64                             // since it is loaded
 	games map[types.NamespacedName][]Intent // oldest first
 	begun []*beginning
 	// finished holds the results to write, by id.

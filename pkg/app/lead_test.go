@@ -12,27 +12,27 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 )
 
-// shelf keeps a lease in memory.
-type shelf struct {
+// memoryLease keeps a lease in memory.
+type memoryLease struct {
 	resourcelock.Interface
 	record resourcelock.LeaderElectionRecord
 	writes int
 	broken bool
 }
 
-func (s *shelf) Identity() string { return "first" }
+func (s *memoryLease) Identity() string { return "first" }
 
-func (s *shelf) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+func (s *memoryLease) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record := s.record
 	raw, err := json.Marshal(record)
 	return &record, raw, err
 }
 
-func (s *shelf) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+func (s *memoryLease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	return s.Update(ctx, record)
 }
 
-func (s *shelf) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
+func (s *memoryLease) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	if s.broken {
 		return errors.New("the database is away")
 	}
@@ -44,14 +44,14 @@ func (s *shelf) Update(_ context.Context, record resourcelock.LeaderElectionReco
 type contender struct {
 	*lead
 	t     *testing.T
-	shelf *shelf
+	lease *memoryLease
 	time  *testclock.FakeClock
 	ended int // how often it was told that the lead is lost
 }
 
 func newContender(t *testing.T) *contender {
-	c := &contender{t: t, shelf: &shelf{}, time: testclock.NewFakeClock(time.Now())}
-	c.lead = &lead{Interface: c.shelf, clock: c.time, lost: func() { c.ended++ }}
+	c := &contender{t: t, lease: &memoryLease{}, time: testclock.NewFakeClock(time.Now())}
+	c.lead = &lead{Interface: c.lease, clock: c.time, lost: func() { c.ended++ }}
 	return c
 }
 
@@ -66,11 +66,11 @@ func TestTheLeaseIsWrittenWhenThatIsDue(t *testing.T) {
 		c.time.Step(lookPeriod)
 		require.NoError(t, c.write("first"))
 	}
-	require.Equal(t, 1+4, c.shelf.writes)
+	require.Equal(t, 1+4, c.lease.writes)
 	require.NoError(t, c.write(""))
-	require.Equal(t, 1+5, c.shelf.writes, "it is given back at once")
+	require.Equal(t, 1+5, c.lease.writes, "it is given back at once")
 	require.NoError(t, c.write("first"))
-	require.Equal(t, 1+6, c.shelf.writes, "and taken again")
+	require.Equal(t, 1+6, c.lease.writes, "and taken again")
 }
 
 func TestTheLeadIsHeldFromItsLastRenewalOn(t *testing.T) {
@@ -79,14 +79,14 @@ func TestTheLeadIsHeldFromItsLastRenewalOn(t *testing.T) {
 	require.NoError(t, c.write("first"))
 	require.NoError(t, c.held())
 
-	c.shelf.broken = true
+	c.lease.broken = true
 	c.time.Step(leaseDuration - time.Millisecond)
 	require.Error(t, c.write("first"))
 	require.NoError(t, c.held(), "nobody may take it yet")
 	c.time.Step(time.Millisecond)
 	require.Error(t, c.held())
 
-	c.shelf.broken = false
+	c.lease.broken = false
 	require.NoError(t, c.write("first"))
 	require.NoError(t, c.held(), "nobody took it")
 	require.NoError(t, c.write(""))
@@ -103,14 +103,14 @@ func TestTheLeadIsLostToAnother(t *testing.T) {
 		_, _, err := c.Get(t.Context())
 		require.NoError(t, err)
 	}
-	c.shelf.record.HolderIdentity = "second"
+	c.lease.record.HolderIdentity = "second"
 	look()
 	require.NoError(t, c.why(), "who never led loses nothing")
 
 	require.NoError(t, c.write("first"))
 	look()
 	require.NoError(t, c.held())
-	c.shelf.record.HolderIdentity = "second"
+	c.lease.record.HolderIdentity = "second"
 	look()
 	look()
 	require.Error(t, c.held())

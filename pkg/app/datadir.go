@@ -1,15 +1,23 @@
 package app
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 )
 
 // dataDir is the data directory, held by one process at a time.
-type dataDir struct{ lock *os.File }
+type dataDir struct {
+	lock *os.File
+	// identity is what the process that holds it is called among replicas.
+	identity string
+}
 
 // openDataDir makes the directory if need be and locks it. The kernel gives
 // the lock up with the process, however it ends.
@@ -28,7 +36,32 @@ func openDataDir(path string) (*dataDir, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("--data-dir %s: %w", path, err), lock.Close())
 	}
-	return &dataDir{lock: lock}, nil
+	d := &dataDir{lock: lock}
+	if d.identity, err = identity(lock); err != nil {
+		return nil, errors.Join(fmt.Errorf("--data-dir %s: %w", path, err), lock.Close())
+	}
+	return d, nil
+}
+
+// identity is this manager's name in the lease. It is the same after a crash, so
+// that the successor need not wait for its own lease to run out, and it is no
+// other process's: it is kept in the lock, and copies of one differ by their host
+// or their place. Containers of one host may share its name and a path.
+func identity(lock *os.File) (string, error) {
+	kept, err := io.ReadAll(lock)
+	if err == nil && len(kept) == 0 {
+		kept = []byte(rand.Text())
+		_, err = lock.Write(kept)
+	}
+	if err != nil {
+		return "", fmt.Errorf("keeping our own name: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	sum := sha256.Sum256(append(kept, lock.Name()...))
+	return host + "_" + hex.EncodeToString(sum[:4]), nil
 }
 
 func (d *dataDir) close() error { return d.lock.Close() }

@@ -4,6 +4,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -186,7 +188,14 @@ func (r *replicas) leader() int {
 	r.t.Helper()
 	spec := r.lease().Spec
 	for n := range r.managers {
-		if ptr.Deref(spec.HolderIdentity, "") == identity(r.dataDir(n)) {
+		lock, err := os.Open(filepath.Join(r.dataDir(n), "lock"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it never ran
+		}
+		require.NoError(r.t, err)
+		name, err := identity(lock)
+		require.NoError(r.t, errors.Join(err, lock.Close()))
+		if ptr.Deref(spec.HolderIdentity, "") == name {
 			return n
 		}
 	}

@@ -2,11 +2,8 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -46,9 +43,9 @@ type lead struct {
 	failure error // why it was lost; nil if it was not
 }
 
-func newLead(api *rest.Config, dataDir string, lost func()) (*lead, error) {
+func newLead(api *rest.Config, identity string, lost func()) (*lead, error) {
 	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, metav1.NamespaceDefault, leaseName,
-		resourcelock.ResourceLockConfig{Identity: identity(dataDir)}, api, renewDeadline)
+		resourcelock.ResourceLockConfig{Identity: identity}, api, renewDeadline)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the lease: %w", err)
 	}
@@ -119,16 +116,4 @@ func (l *lead) write(record resourcelock.LeaderElectionRecord, do func() error) 
 		l.renewed = time.Time{} // it is given back
 	}
 	return nil
-}
-
-// identity is this manager's name in the lease. It is the same after a crash,
-// so that the successor need not wait for its own lease to run out; the lock on
-// the data directory keeps it from being two processes.
-func identity(dataDir string) string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	sum := sha256.Sum256([]byte(dataDir))
-	return host + "_" + hex.EncodeToString(sum[:4])
 }

@@ -36,7 +36,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	}
 	ctx, lose := context.WithCancel(ctx)
 	defer lose()
-	lead, err := newLead(api, a.config.DataDir, lose)
+	lead, err := newLead(api, a.dir.identity, lose)
 	if err != nil {
 		return err
 	}

@@ -19,9 +19,10 @@ import (
 
 // App is a manager that can be run once.
 type App struct {
-	config   Config
-	log      logr.Logger
-	dir      *dataDir
+	config Config
+	log    logr.Logger
+	dir    *dataDir
+	// listener is where the Kubernetes API is served; nil where a cluster does that.
 	listener net.Listener
 	// services is where the REST API listens; nil where it is off.
 	services net.Listener
@@ -61,8 +62,10 @@ func newApp(config Config, log logr.Logger, engine engine.Engine) (*App, error) 
 }
 
 func (a *App) listen() (err error) {
-	if a.listener, err = net.Listen("tcp", a.config.APIAddress); err != nil {
-		return fmt.Errorf("--api-address: %w", err)
+	if a.config.Kubeconfig == "" {
+		if a.listener, err = net.Listen("tcp", a.config.APIAddress); err != nil {
+			return fmt.Errorf("--api-address: %w", err)
+		}
 	}
 	if a.services, err = listenUnlessOff(a.config.RESTAddress); err != nil {
 		return fmt.Errorf("--rest-address: %w", err)
@@ -98,7 +101,8 @@ func (a *App) closeEngine() {
 	}
 }
 
-// Kubeconfig yields the path of the administrator's kubeconfig once the API serves.
+// Kubeconfig yields the path of the administrator's kubeconfig once the API serves;
+// that of the cluster, where its API is used.
 func (a *App) Kubeconfig() <-chan string { return a.kubeconfig }
 
 // plan is behind the subresource plan, on every replica.

@@ -25,6 +25,9 @@ type Config struct {
 	DataDir string
 	// APIAddress is where the Kubernetes API is served, over TLS.
 	APIAddress string
+	// Kubeconfig reaches a cluster whose API is used instead; "in-cluster" is the
+	// manager's own.
+	Kubeconfig string
 	// RESTAddress is where services that do not speak Kubernetes are served, on the
 	// machine's own addresses alone; "0" is nowhere.
 	RESTAddress string
@@ -117,6 +120,7 @@ func DefaultConfig() Config {
 func (c *Config) Flags() cliflag.NamedFlagSets {
 	var groups cliflag.NamedFlagSets
 	c.apiFlags(groups.FlagSet("API"))
+	c.clusterFlags(groups.FlagSet("API"))
 	c.servicesFlags(groups.FlagSet("services"))
 	c.storeFlags(groups.FlagSet("store"))
 	c.engineFlags(groups.FlagSet("engine"))
@@ -257,7 +261,7 @@ func (c Config) check() error {
 	if c.HistoryRetention < 0 {
 		return fmt.Errorf("--history-retention: must not be negative, is %s", c.HistoryRetention)
 	}
-	return cmp.Or(c.checkServices(), c.checkStreams(), c.checkLobby(), c.checkOrphans())
+	return cmp.Or(c.checkCluster(), c.checkServices(), c.checkStreams(), c.checkLobby(), c.checkOrphans())
 }
 
 // checkServices keeps what nobody has to prove who they are for on this machine.

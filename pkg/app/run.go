@@ -49,6 +49,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if err := prepare(ctx, database.pool); err != nil {
 		return err
 	}
+	if a.config.Kubeconfig != "" {
+		return a.serveCluster(ctx, database)
+	}
 	backend, err := store.Open(ctx, store.Options{Pool: database.pool, Log: a.log.WithName("store")})
 	if err != nil {
 		return err

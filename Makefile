@@ -2,7 +2,14 @@ SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
+# A tag, or before the first one a version that is lower than any. The linker is
+# told, not the go command left to find out: that fails where the clone belongs to
+# another user.
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo v0.0.0-dev$$(git describe --always --dirty 2>/dev/null | sed s/^/.g/))
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
+DATE := $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+BUILD := galaxy.io/runtime-manager/pkg/version
+LDFLAGS := -X $(BUILD).number=$(VERSION) -X $(BUILD).commit=$(COMMIT) -X $(BUILD).date=$(DATE)
 TOOL := go tool -modfile=hack/tools.mod
 GENERATED := api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml pkg/apiserver/openapi
 
@@ -13,7 +20,7 @@ export CGO_ENABLED := 0
 # What runs concurrently is tested under the race detector. The packages on the
 # API server's libraries are not: compiling those a second time takes minutes.
 RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/lobby ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/...
-PLAIN := ./config ./docs ./hack/tour ./pkg/apiserver/... ./pkg/command ./pkg/rest ./pkg/rtctl ./pkg/store
+PLAIN := ./config ./docs ./hack/tour ./pkg/apiserver/... ./pkg/command ./pkg/rest ./pkg/rtctl ./pkg/store ./pkg/version
 
 .PHONY: help
 help: ## List the targets
@@ -66,7 +73,7 @@ registry:
 
 .PHONY: build
 build: ## Build the manager and rtctl into bin/
-	go build -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/runtime-manager ./cmd/rtctl
+	go build -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/ ./cmd/runtime-manager ./cmd/rtctl
 
 .PHONY: image
 image: ## Build the reference game into images, in two versions

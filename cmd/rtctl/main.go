@@ -8,12 +8,10 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"galaxy.io/runtime-manager/pkg/rtctl"
+	"galaxy.io/runtime-manager/pkg/version"
 )
-
-// version is set by the linker.
-var version = "v0.0.0-dev"
 
 func main() {
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	os.Exit(rtctl.Main(context.Background(), streams, version, os.Args))
+	os.Exit(rtctl.Main(context.Background(), streams, version.Line(), os.Args))
 }

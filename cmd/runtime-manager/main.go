@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,10 +14,8 @@ import (
 	"k8s.io/component-base/term"
 
 	"galaxy.io/runtime-manager/pkg/app"
+	"galaxy.io/runtime-manager/pkg/version"
 )
-
-// version is set by the linker.
-var version = "v0.0.0-dev"
 
 func main() {
 	// The first signal asks for an orderly end, the second one kills.
@@ -34,6 +31,7 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "runtime-manager",
 		Short:         "Runs game engine containers as declared, behind a Kubernetes API",
+		Version:       version.Line(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -43,7 +41,7 @@ func command() *cobra.Command {
 
 func serveCommand() *cobra.Command {
 	config := app.DefaultConfig()
-	config.Version = version
+	config.Version = version.Number()
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the manager until it is told to stop; games keep running",
@@ -118,10 +116,10 @@ func migrateCommand() *cobra.Command {
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
+		Short: "Print the version, as --version does",
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "runtime-manager %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintln(cmd.OutOrStdout(), cmd.Root().Name(), "version", version.Line())
 		},
 	}
 }

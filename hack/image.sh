@@ -8,24 +8,29 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# An import never gives the same image twice, so the binary's digest is kept on
-# it: what did not change keeps its image, and games that run it see no drift.
-label=galaxy.io/binary
+# An import never gives the same image twice, so a digest of what it is made of is
+# kept on it: what did not change keeps its image, and games that run it see no
+# drift. The game is made of the standard library and one directory.
+label=galaxy.io/source
+source=$(cat cmd/demo-game/*.go hack/image.sh <(go version) | sha256sum | cut -d ' ' -f 1)
+
+is_current() { [ "$(docker image inspect -f "{{index .Config.Labels \"$label\"}}" "$1" 2>/dev/null)" = "$source" ]; }
+
 make_image() { # image, further instructions
-	image=$1
+	local image=$1
 	shift
-	if [ "$(docker image inspect -f "{{index .Config.Labels \"$label\"}}" "$image" 2>/dev/null)" = "$digest" ]; then
-		echo "$image is current"
-		return
-	fi
 	tar -C "$work" --owner=0 --group=0 -c demo-game |
-		docker import --change 'ENTRYPOINT ["/demo-game"]' --change 'EXPOSE 8080' --change "LABEL $label=$digest" "$@" - "$image" >/dev/null
+		docker import --change 'ENTRYPOINT ["/demo-game"]' --change 'EXPOSE 8080' --change "LABEL $label=$source" "$@" - "$image" >/dev/null
 	echo "built $image"
 }
 
 for tag in "$@"; do
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$tag" -o "$work/demo-game" ./cmd/demo-game
-	digest=$(sha256sum <"$work/demo-game" | cut -d ' ' -f 1)
-	make_image "galaxy/demo-game:$tag"
-	make_image "galaxy/demo-game-healthcheck:$tag" --change 'HEALTHCHECK --interval=1s --timeout=1s --retries=2 CMD ["/demo-game", "check"]'
+	game=galaxy/demo-game:$tag checked=galaxy/demo-game-healthcheck:$tag
+	if is_current "$game" && is_current "$checked"; then
+		echo "$game is current"
+		continue
+	fi
+	CGO_ENABLED=0 go build -buildvcs=false -ldflags "-s -w -X main.version=$tag" -o "$work/demo-game" ./cmd/demo-game
+	make_image "$game"
+	make_image "$checked" --change 'HEALTHCHECK --interval=1s --timeout=1s --retries=2 CMD ["/demo-game", "check"]'
 done

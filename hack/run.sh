@@ -10,7 +10,7 @@ kubectl=kubectl
 command -v kubectl >/dev/null || kubectl=bin/kubectl
 k() { "$kubectl" --kubeconfig "$kubeconfig" "$@"; }
 
-docker image inspect galaxy/demo-game:1.0.0 galaxy/demo-game:1.0.1 >/dev/null 2>&1 || make --no-print-directory image
+docker image inspect galaxy/demo-game:1.0.0 galaxy/demo-game:1.0.1 >/dev/null 2>&1 || make --no-print-directory game-image
 
 # Ctrl-C reaches every process of the terminal's group. In a group of its own the
 # manager gets the one signal that we pass on: a second one would kill it.

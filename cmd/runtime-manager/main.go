@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	_ "golang.org/x/crypto/x509roots/fallback" // where there is no system to trust authorities, as in our image
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/term"
 

@@ -32,6 +32,7 @@ func (h home) startChild(bin programs, settings []string) (*child, error) {
 	}
 	c := &child{cmd: exec.Command(bin.postgres, args...), exited: make(chan struct{})}
 	c.cmd.Dir = h.dir
+	c.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET=") // what it would tell systemd is ours to tell
 	c.cmd.Stdout, c.cmd.Stderr = logFile, logFile
 	c.cmd.SysProcAttr = h.user.process()
 	c.cmd.SysProcAttr.Setpgid = true // a Ctrl-C is for us; we tell the server when it is its turn

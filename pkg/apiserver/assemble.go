@@ -172,7 +172,10 @@ func (s *Server) secure(config *genericapiserver.RecommendedConfig, o Options) e
 	if err := config.Authentication.ApplyClientCert(clientCA, config.SecureServing); err != nil {
 		return fmt.Errorf("preparing TLS: %w", err)
 	}
-	config.Authentication.Authenticator = newAuthenticator(clientCA, nil)
+	if s.sources, err = openTokenSources(o); err != nil {
+		return err
+	}
+	config.Authentication.Authenticator = newAuthenticator(clientCA, s.sources)
 	config.Authorization.Authorizer = authorizer.AuthorizerFunc(authorize)
 	return nil
 }

@@ -1,6 +1,10 @@
 package apiserver
 
 import (
+	"context"
+	"fmt"
+
+	"github.com/go-logr/logr"
 	apiserverconfig "k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
@@ -8,16 +12,41 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
 	"k8s.io/apiserver/pkg/authentication/request/x509"
-	tokenunion "k8s.io/apiserver/pkg/authentication/token/union"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 )
 
+// tokenSource knows people by their bearer tokens, by what a file says, and says
+// anew, until run's context ends.
+type tokenSource interface {
+	authenticator.Token
+	run(ctx context.Context, log logr.Logger)
+}
+
+func openTokenSources(o Options) ([]tokenSource, error) {
+	var sources []tokenSource
+	if o.TokenFile != "" {
+		tokens, err := openTokenFile(o.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the token file: %w", err)
+		}
+		sources = append(sources, tokens)
+	}
+	if o.AuthenticationConfig != "" {
+		issuers, err := openIssuers(o.AuthenticationConfig)
+		if err != nil {
+			return nil, fmt.Errorf("reading the authentication configuration: %w", err)
+		}
+		sources = append(sources, issuers)
+	}
+	return sources, nil
+}
+
 // newAuthenticator knows people by the certificates that our own authority signed,
-// and by those tokens. The server adds a token of its own, for the loopback client.
-func newAuthenticator(clientCA dynamiccertificates.CAContentProvider, tokens []authenticator.Token) authenticator.Request {
+// and by their tokens. The server adds a token of its own, for the loopback client.
+func newAuthenticator(clientCA dynamiccertificates.CAContentProvider, sources []tokenSource) authenticator.Request {
 	known := []authenticator.Request{x509.NewDynamic(clientCA.VerifyOptions, x509.CommonNameUserConversion)}
-	if len(tokens) > 0 {
-		known = append(known, bearertoken.New(tokenunion.New(tokens...)))
+	for _, source := range sources {
+		known = append(known, bearertoken.New(source))
 	}
 	conditions := make([]apiserverconfig.AnonymousAuthCondition, 0, len(probePaths))
 	for _, p := range probePaths {

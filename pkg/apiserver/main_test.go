@@ -74,11 +74,15 @@ func listen(t *testing.T, address string) net.Listener {
 	return listener
 }
 
-func start(t *testing.T, backend Store, dir, address string, crds fs.FS) *api {
+func start(t *testing.T, backend Store, dir, address string, crds fs.FS, edit ...func(*Options)) *api {
 	t.Helper()
-	server, err := New(Options{
+	options := Options{
 		Store: backend, Dir: dir, Listener: listen(t, address), CRDs: crds, History: readStories, Plan: planAsAsked, Version: "v1.2.3", Log: logr.Discard(),
-	})
+	}
+	for _, e := range edit {
+		e(&options)
+	}
+	server, err := New(options)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

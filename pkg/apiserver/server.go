@@ -44,6 +44,10 @@ type Options struct {
 	Dir string
 	// Listener accepts the clients. The server closes it.
 	Listener net.Listener
+	// TokenFile holds bearer tokens, and AuthenticationConfig names the issuers of
+	// others, each in Kubernetes' form; both are read again when they change. Empty
+	// is none.
+	TokenFile, AuthenticationConfig string
 	// CRDs holds the YAML of the custom resource definitions, one a file.
 	CRDs fs.FS
 	// Dependencies are those that /readyz names besides the server's own.
@@ -68,6 +72,7 @@ type Server struct {
 	subresources subresources
 	crds         []crd
 	creds        credentials
+	sources      []tokenSource
 	log          logr.Logger
 
 	ready chan struct{}
@@ -137,6 +142,12 @@ func (s *Server) Run(ctx context.Context) error {
 		s.creds.renew(ctx, s.log)
 		return nil
 	})
+	for _, source := range s.sources {
+		group.Go(func() error {
+			source.run(ctx, s.log)
+			return nil
+		})
+	}
 	return group.Wait()
 }
 

@@ -28,6 +28,10 @@ type Config struct {
 	// Kubeconfig reaches a cluster whose API is used instead; "in-cluster" is the
 	// manager's own.
 	Kubeconfig string
+	// TokenFile and AuthenticationConfig say who is known to the API besides those
+	// with a certificate: bearer tokens, and issuers of them; empty is nobody.
+	TokenFile            string
+	AuthenticationConfig string
 	// RESTAddress is where services that do not speak Kubernetes are served, on the
 	// machine's own addresses alone; "0" is nowhere.
 	RESTAddress string
@@ -121,6 +125,7 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	var groups cliflag.NamedFlagSets
 	c.apiFlags(groups.FlagSet("API"))
 	c.clusterFlags(groups.FlagSet("API"))
+	c.authFlags(groups.FlagSet("auth"))
 	c.servicesFlags(groups.FlagSet("services"))
 	c.storeFlags(groups.FlagSet("store"))
 	c.engineFlags(groups.FlagSet("engine"))
@@ -261,7 +266,7 @@ func (c Config) check() error {
 	if c.HistoryRetention < 0 {
 		return fmt.Errorf("--history-retention: must not be negative, is %s", c.HistoryRetention)
 	}
-	return cmp.Or(c.checkCluster(), c.checkServices(), c.checkStreams(), c.checkLobby(), c.checkOrphans())
+	return cmp.Or(c.checkCluster(), c.checkServices(), c.checkStreams(), c.checkLobby(), c.checkOrphans(), c.checkAuth())
 }
 
 // checkServices keeps what nobody has to prove who they are for on this machine.

@@ -36,7 +36,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), provisionCommand(), migrateCommand(), versionCommand())
+	root.AddCommand(serveCommand(), provisionCommand(), migrateCommand(), kubeconfigCommand(), versionCommand())
 	return root
 }
 
@@ -111,6 +111,25 @@ func migrateCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&url, "database-url", "", "postgres:// URL of the database")
+	return cmd
+}
+
+func kubeconfigCommand() *cobra.Command {
+	config := app.DefaultKubeconfigConfig()
+	cmd := &cobra.Command{
+		Use:   "kubeconfig --user USER --group GROUP",
+		Short: "Issue a kubeconfig for a user of the embedded API",
+		Long: "Issue a kubeconfig with a client certificate for a user of the embedded API, signed by the authority\n" +
+			"in the data directory. A manager may run on that directory. The certificate is good until it ends.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := app.FromEnvironment(cmd.Flags(), os.LookupEnv); err != nil {
+				return err
+			}
+			return app.IssueKubeconfig(config, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().AddFlagSet(config.Flags())
 	return cmd
 }
 

@@ -62,7 +62,7 @@ func (s *Server) assemble(o Options) error {
 	config.EnableProfiling = false
 	config.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(sets.NewString("watch"), sets.NewString("exec", "log"))
 	config.BuildHandlerChainFunc = func(handler http.Handler, c *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(blameApplicant(o.Dependencies.tell(s.subresources.before(handler))), c)
+		return warnOfEnd(genericapiserver.DefaultBuildHandlerChain(blameApplicant(o.Dependencies.tell(s.subresources.before(handler))), c))
 	}
 	configureOpenAPI(config)
 
@@ -160,12 +160,13 @@ func (s *Server) finishStart() error {
 func (s *Server) secure(config *genericapiserver.RecommendedConfig, o Options) error {
 	serving := options.NewSecureServingOptions()
 	serving.Listener = o.Listener
-	serving.ServerCert.CertKey.CertFile = s.creds.file("apiserver.crt")
-	serving.ServerCert.CertKey.KeyFile = s.creds.file("apiserver.key")
+	serving.ServerCert.CertKey.CertFile = s.creds.file(servingCertFile)
+	serving.ServerCert.CertKey.KeyFile = s.creds.file(servingKeyFile)
+	serving.MinTLSVersion, serving.CipherSuites = minTLSVersion, cipherSuites
 	if err := serving.WithLoopback().ApplyTo(&config.SecureServing, &config.LoopbackClientConfig); err != nil {
 		return fmt.Errorf("preparing TLS: %w", err)
 	}
-	clientCA, err := dynamiccertificates.NewStaticCAContent("client-ca", s.creds.authority.pem)
+	clientCA, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", s.creds.file(trustedFile))
 	if err != nil {
 		return fmt.Errorf("preparing TLS: %w", err)
 	}

@@ -12,15 +12,26 @@ import (
 
 var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
+var credentialNames = []string{"pki/ca.crt", "pki/ca.key", "pki/trusted.crt", "pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"}
+
+// openAuthority is an authority of its own.
+func openAuthority(dir string, at time.Time) (*authority, error) {
+	all, err := openAuthorities(dir, at)
+	if err != nil {
+		return nil, err
+	}
+	return all.newest(), nil
+}
+
 // credentialFiles opens the credentials and reads all their files.
-func credentialFiles(t *testing.T, dir, address string, at time.Time) map[string]string {
+func credentialFiles(t *testing.T, dir, address string, at time.Time, hosts ...string) map[string]string {
 	t.Helper()
 	addr, err := net.ResolveTCPAddr("tcp", address)
 	require.NoError(t, err)
-	_, err = openCredentials(dir, addr, at)
+	_, err = openCredentials(dir, addr, hosts, at)
 	require.NoError(t, err)
 	files := map[string]string{}
-	for _, name := range []string{"pki/ca.crt", "pki/ca.key", "pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"} {
+	for _, name := range credentialNames {
 		content, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
 		files[name] = string(content)
@@ -33,14 +44,20 @@ func TestCredentialsAreReissuedWhenTheyMust(t *testing.T) {
 	for name, c := range map[string]struct {
 		address string
 		at      time.Time
+		hosts   []string
 		before  func(t *testing.T, dir string)
 		changed []string
 	}{
-		"nothing changed":     {address: address, at: now.Add(time.Hour)},
-		"another port":        {address: "127.0.0.1:7444", at: now, changed: []string{"kubeconfig"}},
-		"another address":     {address: "127.0.0.2:7443", at: now, changed: []string{"pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"}},
-		"near the end":        {address: address, at: now.Add(leafLifetime - renewBefore + time.Hour), changed: []string{"pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"}},
-		"the authority ended": {address: address, at: now.Add(authorityLifetime + time.Hour), changed: []string{"pki/ca.crt", "pki/ca.key", "pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"}},
+		"nothing changed":               {address: address, at: now.Add(time.Hour)},
+		"another port":                  {address: "127.0.0.1:7444", at: now, changed: []string{"kubeconfig"}},
+		"another address":               {address: "127.0.0.2:7443", at: now, changed: []string{"pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"}},
+		"near the end":                  {address: address, at: now.Add(leafLifetime - renewBefore + time.Hour), changed: []string{"pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"}},
+		"another name":                  {address: address, at: now, hosts: []string{"games.example.org", "2001:DB8::1"}, changed: []string{"pki/apiserver.crt", "pki/apiserver.key"}},
+		"the authority is near its end": {address: address, at: now.Add(authorityLifetime - succeedBefore + time.Hour), changed: []string{"pki/trusted.crt", "pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"}},
+		"the authority ended":           {address: address, at: now.Add(authorityLifetime + time.Hour), changed: []string{"pki/trusted.crt", "pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"}},
+		"a lost bundle": {address: address, at: now, before: func(t *testing.T, dir string) {
+			require.NoError(t, os.Remove(filepath.Join(dir, "pki/trusted.crt")))
+		}},
 		"a torn kubeconfig": {address: address, at: now, changed: []string{"kubeconfig"}, before: func(t *testing.T, dir string) {
 			require.NoError(t, os.Truncate(filepath.Join(dir, "kubeconfig"), 10))
 		}},
@@ -54,9 +71,9 @@ func TestCredentialsAreReissuedWhenTheyMust(t *testing.T) {
 			if c.before != nil {
 				c.before(t, dir)
 			}
-			after := credentialFiles(t, dir, c.address, c.at)
+			after := credentialFiles(t, dir, c.address, c.at, c.hosts...)
 			var changed []string
-			for _, name := range []string{"pki/ca.crt", "pki/ca.key", "pki/apiserver.crt", "pki/apiserver.key", "kubeconfig"} {
+			for _, name := range credentialNames {
 				if before[name] != after[name] {
 					changed = append(changed, name)
 				}
@@ -70,7 +87,7 @@ func TestKeysAreForTheirOwnerOnly(t *testing.T) {
 	dir := t.TempDir()
 	credentialFiles(t, dir, "127.0.0.1:7443", now)
 	for name, want := range map[string]os.FileMode{
-		"pki": 0o700, "pki/ca.key": 0o600, "pki/apiserver.key": 0o600, "kubeconfig": 0o600, "pki/ca.crt": 0o644,
+		"pki": 0o700, "pki/ca.key": 0o600, "pki/apiserver.key": 0o600, "kubeconfig": 0o600, "pki/ca.crt": 0o644, "pki/trusted.crt": 0o644,
 	} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		require.NoError(t, err)
@@ -86,7 +103,7 @@ func TestALostAuthorityKeyIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	credentialFiles(t, dir, "127.0.0.1:7443", now)
 	require.NoError(t, os.Remove(filepath.Join(dir, "pki", "ca.key")))
-	_, err := openCredentials(dir, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7443}, now)
+	_, err := openCredentials(dir, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7443}, nil, now)
 	require.ErrorContains(t, err, "restore ca.key or remove both")
 }
 

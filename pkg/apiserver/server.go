@@ -23,6 +23,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 )
 
 // Store keeps the objects: a *store.Backend, or what it is measured against.
@@ -48,6 +49,8 @@ type Options struct {
 	// others, each in Kubernetes' form; both are read again when they change. Empty
 	// is none.
 	TokenFile, AuthenticationConfig string
+	// Hosts are further names and addresses that clients know the server by.
+	Hosts []string
 	// CRDs holds the YAML of the custom resource definitions, one a file.
 	CRDs fs.FS
 	// Dependencies are those that /readyz names besides the server's own.
@@ -89,7 +92,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	creds, err := openCredentials(o.Dir, o.Listener.Addr(), time.Now())
+	creds, err := openCredentials(o.Dir, o.Listener.Addr(), o.Hosts, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +142,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	group.Go(func() error {
-		s.creds.renew(ctx, s.log)
+		s.creds.renew(ctx, clock.RealClock{}, s.log)
 		return nil
 	})
 	for _, source := range s.sources {

@@ -176,7 +176,8 @@ func (s *Server) secure(config *genericapiserver.RecommendedConfig, o Options) e
 	if s.sources, err = openTokenSources(o); err != nil {
 		return err
 	}
-	config.Authentication.Authenticator = newAuthenticator(clientCA, s.sources)
+	s.authenticator = newAuthenticator(clientCA, s.sources)
+	config.Authentication.Authenticator = s.authenticator
 	config.Authorization.Authorizer = authorizer.AuthorizerFunc(authorize)
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/kubernetes"
@@ -66,11 +67,13 @@ type Options struct {
 
 // Server is a Kubernetes API server inside this process.
 type Server struct {
-	generic    *genericapiserver.GenericAPIServer
-	cleaner    *namespaceCleaner
-	collector  *garbageCollector
-	client     kubernetes.Interface
-	extensions apiextensionsclient.Interface
+	generic *genericapiserver.GenericAPIServer
+	// authenticator knows people, and not the loopback client.
+	authenticator authenticator.Request
+	cleaner       *namespaceCleaner
+	collector     *garbageCollector
+	client        kubernetes.Interface
+	extensions    apiextensionsclient.Interface
 	// subresources are those that the definitions cannot declare.
 	subresources subresources
 	crds         []crd

@@ -26,6 +26,8 @@ var parts = map[string]func(*bench){
 	"a list":                     testList,
 	"a game without a record":    testNoRecord,
 	"who asks":                   testCaller,
+	"who proves who asks":        testProof,
+	"who may":                    testPermission,
 	"another revision":           testRevision,
 	"bad requests":               testBadRequests,
 	"no such call":               testNoSuchCall,

@@ -41,25 +41,25 @@ type methods map[string]handler
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, methods := range map[string]methods{
-		"/runtimes":                {http.MethodGet: s.list},
-		"/runtimes/{game}":         {http.MethodGet: s.get, http.MethodDelete: s.wish(command.VerbCleanUp)},
-		"/runtimes/{game}/start":   {http.MethodPost: s.wish(command.VerbStart)},
-		"/runtimes/{game}/stop":    {http.MethodPost: s.wish(command.VerbStop)},
-		"/runtimes/{game}/restart": {http.MethodPost: s.wish(command.VerbRestart)},
-		"/runtimes/{game}/patch":   {http.MethodPost: s.wish(command.VerbPatch)},
+		"/runtimes":                {http.MethodGet: permitted(s.list, "list")},
+		"/runtimes/{game}":         {http.MethodGet: permitted(s.get, "get"), http.MethodDelete: permitted(s.wish(command.VerbCleanUp), "delete")},
+		"/runtimes/{game}/start":   {http.MethodPost: permitted(s.wish(command.VerbStart), "create", "patch")},
+		"/runtimes/{game}/stop":    {http.MethodPost: permitted(s.wish(command.VerbStop), "patch")},
+		"/runtimes/{game}/restart": {http.MethodPost: permitted(s.wish(command.VerbRestart), "patch")},
+		"/runtimes/{game}/patch":   {http.MethodPost: permitted(s.wish(command.VerbPatch), "patch")},
 		"/openapi.yaml":            {http.MethodGet: document("application/yaml", contract)},
 		"/openapi.json":            {http.MethodGet: document("application/json", contractJSON)},
 	} {
 		mux.HandleFunc(root+path, func(w http.ResponseWriter, r *http.Request) { methods.answer(w, r).send(w) })
 	}
-	return s.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.around(s.identified(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The mux would redirect what is not clean, and in words of its own.
 		if _, pattern := mux.Handler(r); pattern == "" || !clean(r.URL.Path) {
 			failed(&command.Error{Code: v1alpha1.CodeNotFound, Message: "there is nothing at this path"}).send(w)
 			return
 		}
 		mux.ServeHTTP(w, r)
-	}))
+	})))
 }
 
 // clean says that each segment of a path is one.

@@ -42,6 +42,9 @@ type Options struct {
 	Informer Informer
 	// Answers are those kept for requests that are made again.
 	Answers journal.Answers
+	// Identify tells who a request was proven to come from, if it was. Where it is nil
+	// everybody is believed, and may do everything.
+	Identify func(*http.Request) (identity Identity, proven bool)
 	// MaxWaits bounds the callers that wait at one time; 0 is 1000.
 	MaxWaits int
 	Log      logr.Logger
@@ -51,6 +54,7 @@ type Options struct {
 type Server struct {
 	commander *command.Commander
 	answers   journal.Answers
+	identify  func(*http.Request) (Identity, bool)
 	watch     *watch
 	log       logr.Logger
 	http      *http.Server
@@ -71,7 +75,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		commander: o.Commander, answers: o.Answers, watch: watch, log: o.Log, listener: o.Listener,
+		commander: o.Commander, answers: o.Answers, identify: o.Identify, watch: watch, log: o.Log, listener: o.Listener,
 		waits: make(chan struct{}, o.MaxWaits), stopping: make(chan struct{}),
 	}
 	s.http = &http.Server{

@@ -1,0 +1,91 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"galaxy.io/runtime-manager/api/v1alpha1"
+)
+
+// guarded knows people by their tokens, which are their names and what they may do.
+func (b *bench) guarded() *bench {
+	return b.replica(func(o *Options) {
+		o.Identify = func(r *http.Request) (Identity, bool) {
+			token, given := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+			name, verbs, _ := strings.Cut(token, " ")
+			return Identity{Name: name, May: func(_ context.Context, verb, _ string) bool {
+				return strings.Contains(" "+verbs+" ", " "+verb+" ")
+			}}, given
+		}
+	})
+}
+
+func as(name, verbs string) option { return with("Authorization", "Bearer "+name+" "+verbs) }
+
+// unnamed says nothing of who asks.
+func unnamed(a *asked) { delete(a.header, headerCaller) }
+
+const everything = "get list create patch delete"
+
+func testProof(b *bench) {
+	b = b.guarded()
+	for _, call := range [][2]string{
+		{"GET", "/runtimes"}, {"GET", "/runtimes/proven"}, {"DELETE", "/runtimes/proven"}, {"POST", "/runtimes/proven/start"}, {"POST", "/runtimes/proven/stop"},
+		{"POST", "/runtimes/proven/restart"}, {"POST", "/runtimes/proven/patch"}, {"GET", "/openapi.yaml"}, {"GET", "/openapi.json"}, {"GET", "/nothing"},
+	} {
+		got := b.do(call[0], call[1], by("lobby")).is(b.t, http.StatusUnauthorized, v1alpha1.CodeUnauthenticated)
+		require.Equal(b.t, "Bearer", got.header.Get("WWW-Authenticate"))
+	}
+	b.start("proven", as("lobby", everything), by("game-master")).is(b.t, http.StatusForbidden, v1alpha1.CodeForbidden).says(b.t, "X-Galaxy-Caller")
+	b.do("GET", "/runtimes/proven", as("lobby", everything), unnamed).is(b.t, http.StatusNotFound, v1alpha1.CodeNotFound)
+	for _, said := range []option{unnamed, by("lobby")} {
+		b.start("proven", as("lobby", everything), said)
+		record, err := b.records().Get(context.Background(), "proven", metav1.GetOptions{})
+		require.NoError(b.t, err)
+		require.Equal(b.t, "galaxy-lobby", record.GetManagedFields()[0].Manager)
+	}
+	b.start("alices", as("Alice@example.org", everything), unnamed).is(b.t, http.StatusAccepted, "")
+	record, err := b.records().Get(context.Background(), "alices", metav1.GetOptions{})
+	require.NoError(b.t, err)
+	require.Equal(b.t, "galaxy-"+label("Alice@example.org"), record.GetManagedFields()[0].Manager)
+}
+
+// Each call takes the rights that the same change takes over the Kubernetes API.
+func testPermission(b *bench) {
+	b = b.guarded()
+	b.start("permitted", as("lobby", everything))
+	for _, c := range []struct{ method, path, body, needs string }{
+		{"GET", "/runtimes", "", "list"},
+		{"GET", "/runtimes/permitted", "", "get"},
+		{"POST", "/runtimes/permitted/stop", "", "patch"},
+		{"POST", "/runtimes/permitted/start", "", "create patch"},
+		{"POST", "/runtimes/permitted/restart", "", "patch"},
+		{"POST", "/runtimes/permitted/patch", `{"image":"` + newer + `"}`, "patch"},
+		{"DELETE", "/runtimes/permitted", "", "delete"},
+	} {
+		for needed := range strings.FieldsSeq(c.needs) {
+			others := strings.Join(strings.Fields(strings.ReplaceAll(everything, needed, "")), " ")
+			b.do(c.method, c.path, body(c.body), as("lobby", others)).is(b.t, http.StatusForbidden, v1alpha1.CodeForbidden).says(b.t, "lobby may not "+needed+" games")
+		}
+		got := b.do(c.method, c.path, body(c.body), as("lobby", c.needs))
+		require.Less(b.t, got.status, 300, "%s %s as who may %s: %s", c.method, c.path, c.needs, got.body)
+	}
+	b.do("GET", "/openapi.json", as("lobby", "")).is(b.t, http.StatusOK, "")
+}
+
+func TestNamesBecomeLabels(t *testing.T) {
+	known := map[string]string{}
+	for _, name := range []string{"lobby", "Lobby", "lobby.", "alice@example.org", "alice-example-org", "https://issuer.example.org#alice", "日本", "-", strings.Repeat("a", 64), strings.Repeat("a", 65)} {
+		got := label(name)
+		require.Empty(t, validation.IsDNS1123Label(got), name)
+		require.NotContains(t, known, got, "%s is not %s", name, known[got])
+		known[got] = name
+	}
+	require.Equal(t, "lobby", known["lobby"])
+}

@@ -16,6 +16,8 @@ const (
 	Timeout Kind = "Timeout"
 	// NotFound: no such container or image.
 	NotFound Kind = "NotFound"
+	// NotRunning: what was asked for takes a container that runs.
+	NotRunning Kind = "NotRunning"
 	// NameConflict: the container name is in use.
 	NameConflict Kind = "NameConflict"
 	// PortConflict: a host port is in use.

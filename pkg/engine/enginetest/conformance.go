@@ -11,12 +11,18 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 )
 
+// Engine is all that an engine can be asked.
+type Engine interface {
+	engine.Engine
+	engine.Console
+}
+
 // Fixture is an engine to be tested. Whatever carries its installation's label
 // goes away when the test ends; that is for the fixture's maker to see to.
 type Fixture struct {
-	Engine engine.Engine
+	Engine Engine
 	// Away is an engine of the same make that does not answer.
-	Away engine.Engine
+	Away Engine
 	// Installation is this fixture's own.
 	Installation string
 	// Image is the test game's, built from testdata/game: entrypoint GamePath,
@@ -59,6 +65,14 @@ func Conformance(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"a lost state directory is not made up", testStateLost},
 		{"the last lines are told", testLogs},
 		{"a program runs beside the game", testExec},
+		{"output is read in its streams", testOutput},
+		{"output is followed to the end of a run", testFollow},
+		{"output ends with its reader", testFollowEnds},
+		{"a program has streams", testRun},
+		{"a program has input", testRunInput},
+		{"a program has a terminal", testRunTerminal},
+		{"a program is let go of", testRunLeft},
+		{"use is measured", testUsage},
 		{"host ports are picked and fixed", testHostPorts},
 		{"limits change in place", testUpdateResources},
 		{"the network is made once", testNetwork},

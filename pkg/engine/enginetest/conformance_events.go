@@ -130,7 +130,7 @@ func testAway(t *testing.T, f Fixture) {
 }
 
 // verbs are all calls that an engine knows.
-func verbs(f Fixture, e engine.Engine, id string) map[string]func(context.Context) error {
+func verbs(f Fixture, e Engine, id string) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Info":         func(ctx context.Context) error { _, err := e.Info(ctx); return err },
 		"List":         func(ctx context.Context) error { _, err := e.List(ctx, f.Installation); return err },
@@ -147,7 +147,16 @@ func verbs(f Fixture, e engine.Engine, id string) map[string]func(context.Contex
 		"Start":         func(ctx context.Context) error { return e.Start(ctx, id) },
 		"Stop":          func(ctx context.Context) error { return e.Stop(ctx, id, "SIGTERM", grace) },
 		"Exec":          func(ctx context.Context) error { _, err := e.Exec(ctx, id, []string{GamePath, Say}); return err },
-		"Remove":        func(ctx context.Context) error { return e.Remove(ctx, id) },
+		"Output": func(ctx context.Context) error {
+			_, err := e.Output(ctx, id, engine.OutputOptions{Stdout: true})
+			return err
+		},
+		"Run": func(ctx context.Context) error {
+			_, err := e.Run(ctx, id, engine.Program{Command: []string{GamePath, Say}})
+			return err
+		},
+		"Usage":  func(ctx context.Context) error { _, err := e.Usage(ctx, id); return err },
+		"Remove": func(ctx context.Context) error { return e.Remove(ctx, id) },
 		"UpdateResources": func(ctx context.Context) error {
 			return e.UpdateResources(ctx, id, engine.Resources{NanoCPUs: 250_000_000, MemoryBytes: 96 << 20, Pids: 32})
 		},

@@ -6,7 +6,8 @@
 // What runs in a container is always the test game of testdata/game, whose
 // first argument says how it behaves; the simulator plays it.
 //
-// The simulator has no goroutine of its own. Time passes in timers, each of
-// which belongs to one run of one container and does nothing once that ended.
+// The simulator has no goroutine of its own, but for one that reads the input of
+// a program that has one. Time passes in timers, each of which belongs to one run
+// of one container and does nothing once that ended.
 // One mutex guards everything; no call holds it while it waits.
 package enginetest

@@ -24,6 +24,16 @@ const (
 	Hog = "hog"
 	// Say text [text] writes a line to stdout, another to stderr, and ends well.
 	Say = "say"
+	// Chat writes "line 1", "line 2" and so on, one every ChatEvery, by turns to
+	// stdout and to stderr.
+	Chat = "chat"
+	// Spin takes all the processor time that it gets.
+	Spin = "spin"
+	// Echo, run beside a game, writes what comes on stdin to stdout until it ends.
+	Echo = "echo"
+	// Size, run beside a game on a terminal, writes its size, such as 80x24, each
+	// time it changes, and ends with its input.
+	Size = "size"
 	// Dial host:port exits with 0 if something listens there, else with 1.
 	Dial = "dial"
 	// Check is the health check of an image that has one. Sicken text, run beside
@@ -32,6 +42,9 @@ const (
 	Sicken = "sicken"
 	Cure   = "cure"
 )
+
+// ChatEvery is the time between two lines of Chat.
+const ChatEvery = 10 * time.Millisecond
 
 const (
 	// GamePath is the test game's program in its image.
@@ -57,7 +70,9 @@ func (c *simContainer) arg(i int) string {
 // themselves. Called with the lock held.
 func (s *Sim) play(c *simContainer) {
 	switch c.arg(0) {
-	case "", Serve, Stubborn:
+	case "", Serve, Stubborn, Spin:
+	case Chat:
+		s.chat(c, 1)
 	case Exit:
 		code, err := strconv.ParseInt(c.arg(1), 10, 32)
 		if err != nil {
@@ -66,7 +81,7 @@ func (s *Sim) play(c *simContainer) {
 		delay, _ := time.ParseDuration(c.arg(2)) // none is at once
 		s.endAfter(c, delay, func() Ending { return Ending{Code: int32(code)} })
 	case Say:
-		c.log += said(c.spec.Args[1:])
+		s.write(c, c.spec.Args[1:]...)
 		s.endAfter(c, 0, func() Ending { return Ending{} })
 	case Hog:
 		s.endAfter(c, 0, func() Ending { return Ending{Code: killed, OOM: true} })

@@ -15,8 +15,11 @@ func (s *Sim) Logs(ctx context.Context, id string, lines int) (log string, err e
 		if missing != nil {
 			return missing
 		}
-		all := strings.SplitAfter(c.log, "\n") // an empty one is last
-		log = engine.Text([]byte(strings.Join(all[max(0, len(all)-1-lines):], "")))
+		var all strings.Builder
+		for _, l := range c.log.last(lines) {
+			all.WriteString(l.text)
+		}
+		log = engine.Text([]byte(all.String()))
 		return nil
 	})
 	return log, err

@@ -43,8 +43,8 @@ type Sim struct {
 type simContainer struct {
 	engine.Container
 	spec engine.ContainerSpec
-	run  *run   // nil while it does not run
-	log  string // of all its runs
+	run  *run    // nil while it does not run
+	log  written // by all its runs
 }
 
 // run is one run of a container, from a start to an end.
@@ -55,7 +55,10 @@ type hostPort struct {
 	protocol string
 }
 
-var _ engine.Engine = (*Sim)(nil)
+var (
+	_ engine.Engine  = (*Sim)(nil)
+	_ engine.Console = (*Sim)(nil)
+)
 
 // NewSim returns an engine that has these images of the test game.
 func NewSim(images ...string) *Sim {

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -42,6 +45,16 @@ func main() {
 		for i, to := range []*os.File{os.Stdout, os.Stderr}[:min(2, len(args))] {
 			fmt.Fprintln(to, args[i])
 		}
+	case "chat":
+		chat()
+	case "spin":
+		for { //nolint:staticcheck // this is what it is for
+		}
+	case "echo":
+		_, err := io.Copy(os.Stdout, os.Stdin)
+		check(err)
+	case "size":
+		size()
 	case "write":
 		check(os.WriteFile(filepath.Join(os.Getenv("GAME_STATE_PATH"), "turn"), []byte(args[0]), 0o644))
 	default:
@@ -94,6 +107,28 @@ func hog() {
 		}
 		taken = append(taken, block)
 	}
+}
+
+func chat() {
+	for n := 1; ; n++ {
+		fmt.Fprintln([]*os.File{os.Stderr, os.Stdout}[n%2], "line", n)
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func size() {
+	changes := make(chan os.Signal, 1)
+	signal.Notify(changes, syscall.SIGWINCH)
+	changes <- syscall.SIGWINCH
+	go func() {
+		for range changes {
+			now, err := unix.IoctlGetWinsize(int(os.Stdout.Fd()), unix.TIOCGWINSZ)
+			check(err)
+			fmt.Printf("%dx%d\n", now.Col, now.Row)
+		}
+	}()
+	_, err := io.Copy(io.Discard, os.Stdin)
+	check(err)
 }
 
 func dial(address string) {

@@ -72,8 +72,7 @@ registry:
 	@hack/registry.sh
 
 .PHONY: build
-build: ## Build the manager and rtctl into bin/
-	go build -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/ ./cmd/runtime-manager ./cmd/rtctl
+
 
 .PHONY: image
 image: build game-image ## Build the manager into an image, and the reference game, in two versions

@@ -84,6 +84,7 @@ func build(streams genericiooptions.IOStreams, connection *connection, root *cob
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 	})
+	connection.program = root.DisplayName()
 	connection.addFlags(root.PersistentFlags())
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { prepare(cmd, streams) }
 	root.AddGroup(

@@ -78,6 +78,7 @@ func testPlugin(t *testing.T, server *apiservertest.Server) {
 	p = program(t, kubectl(t), "galaxy", "history", "none", "-n", "plugged")
 	require.Equal(t, 1, p.code(t))
 	require.Contains(t, p.out.String(), "kubectl galaxy: ")
+	require.Contains(t, p.out.String(), "kubectl galaxy get gr -A lists all games")
 	require.NotContains(t, p.out.String(), "rtctl: ")
 
 	p = program(t, kubectl(t), "galaxy", "history", "--help")

@@ -40,6 +40,8 @@ var scheme = func() *runtime.Scheme {
 // of kubectl's verbs, too.
 type connection struct {
 	flags *genericclioptions.ConfigFlags
+	// program is what the command is called.
+	program string
 	// places are where a kubeconfig may be that nobody named, the likeliest first.
 	places func() []string
 	// server and kubeconfig are for people, once there is a client.

@@ -19,7 +19,7 @@ import (
 )
 
 // listGamesHint is for whom a game is missing.
-const listGamesHint = "rtctl get gr -A lists all games"
+func (c *connection) listGamesHint() string { return c.program + " get gr -A lists all games" }
 
 // explain puts what the client met into the words of who called the command.
 func (c *connection) explain(err error) error {
@@ -43,7 +43,7 @@ func (c *connection) explain(err error) error {
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &plain):
 		return fmt.Errorf("%s, which %s names, speaks no TLS: it is no Kubernetes API", c.server, c.kubeconfig)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("the manager at %s, which %s names, does not answer in time", c.server, c.kubeconfig)
+		return c.notInTime()
 	case errors.As(err, &network):
 		return fmt.Errorf("no manager answers at %s, which %s names: %w", c.server, c.kubeconfig, network.Err)
 	case apierrors.IsUnauthorized(err):
@@ -52,6 +52,10 @@ func (c *connection) explain(err error) error {
 		return c.servesNoGames()
 	}
 	return err
+}
+
+func (c *connection) notInTime() error {
+	return fmt.Errorf("the manager at %s, which %s names, does not answer in time", c.server, c.kubeconfig)
 }
 
 func (c *connection) servesNoGames() error {
@@ -156,11 +160,13 @@ func (c *connection) retell(told *failure) error {
 	message := strings.TrimSuffix(strings.TrimPrefix(told.message, "error: "), "\n")
 	message = wholeRecord.ReplaceAllString(message, "$1")
 	switch met := c.met.failure(); {
-	case message == "":
+	case message == "", strings.HasPrefix(message, "timed out waiting"): // its last request was cut short
+	case strings.Contains(message, "Client.Timeout exceeded"): // --request-timeout
+		message = c.notInTime().Error()
 	case met != nil:
 		message = c.explain(met).Error()
 	case noSuchGame.MatchString(message):
-		message += ": " + listGamesHint
+		message += ": " + c.listGamesHint()
 	case noSuchResource.MatchString(message) && c.isForeign():
 		message = c.servesNoGames().Error()
 	}

@@ -79,7 +79,7 @@ func (o historyOptions) run(ctx context.Context, streams genericiooptions.IOStre
 	err = connection.explain(request.Do(ctx).Into(history))
 	switch {
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("%s/%s: there is no such game, and no history of one", namespace, game)
+		return fmt.Errorf("%s/%s: there is no such game, and no history of one: %s", namespace, game, connection.listGamesHint())
 	case err != nil:
 		return err
 	case len(history.Items) == 0 && o.isTable():

@@ -217,7 +217,7 @@ func TestHistoryErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no game":           {[]string{"none"}, "league/none: there is no such game, and no history of one"},
+		"no game":           {[]string{"none"}, "league/none: there is no such game, and no history of one: rtctl get gr -A lists all games"},
 		"no argument":       {nil, "history takes the name of one game, got 0"},
 		"another server":    {[]string{"chess", "-n", "elsewhere"}, "serves no games: is "},
 		"another authority": {[]string{"chess", "--kubeconfig", other}, "is not the manager that " + other + " is for"},

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/kubectl/pkg/cmd/annotate"
 	"k8s.io/kubectl/pkg/cmd/apiresources"
@@ -28,7 +29,7 @@ import (
 // flags that it has there, and as the same field managers.
 func addRecordVerbs(root *cobra.Command, streams genericiooptions.IOStreams, connection *connection) {
 	cmdutil.BehaviorOnFatal(func(message string, code int) { panic(&failure{message, code}) })
-	name := root.DisplayName()
+	name := connection.program
 	f := cmdutil.NewFactory(cmdutil.NewMatchVersionFlags(connection))
 	getCommand, waitCommand := get.NewCmdGet(name, f, streams), wait.NewCmdWait(f, streams)
 	// The library completes the words of the other verbs.
@@ -58,7 +59,7 @@ func addRecordVerbs(root *cobra.Command, streams genericiooptions.IOStreams, con
 	} {
 		cmd.GroupID = groupRecords
 		root.AddCommand(cmd)
-		adopt(cmd, name, connection)
+		adopt(cmd, connection)
 	}
 }
 
@@ -78,15 +79,17 @@ func only(cmd *cobra.Command, names ...string) *cobra.Command {
 
 // adopt has a command of kubectl's and those below it fail as ours do, and speak of
 // games and of the program by its name.
-func adopt(cmd *cobra.Command, program string, connection *connection) {
+func adopt(cmd *cobra.Command, connection *connection) {
+	program := connection.program
 	rename := strings.NewReplacer(program+" ", program+" ", "kubectl ", program+" ")
 	cmd.Long = rename.Replace(cmd.Long)
 	cmd.Example = rename.Replace(cmd.Example)
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) { flag.Usage = rename.Replace(flag.Usage) })
 	if lines, ok := recordExamples[cmd.Name()]; ok && cmd.Parent() == cmd.Root() {
 		cmd.Example = "  " + program + " " + strings.Join(lines, "\n  "+program+" ")
 	}
 	if run := cmd.Run; run != nil {
-		cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		cmd.Run, cmd.RunE = nil, func(cmd *cobra.Command, args []string) (err error) {
 			defer func() {
 				switch met := recover().(type) {
 				case nil:
@@ -99,10 +102,9 @@ func adopt(cmd *cobra.Command, program string, connection *connection) {
 			run(cmd, args)
 			return nil
 		}
-		cmd.Run = nil
 	}
 	for _, sub := range cmd.Commands() {
-		adopt(sub, program, connection)
+		adopt(sub, connection)
 	}
 }
 

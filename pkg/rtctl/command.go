@@ -33,6 +33,8 @@ const (
 // Use names a GAME has the names completed.
 var gameVerbs = []func(genericiooptions.IOStreams, *connection) *cobra.Command{
 	historyCommand,
+	driftCommand,
+	planCommand,
 }
 
 const (

@@ -37,8 +37,9 @@ func Main(m *testing.M) {
 	postgrestest.Main(m)
 }
 
-// Start starts a server in a schema of its own, which ends with the test.
-func Start(t testing.TB) *Server {
+// Start starts a server in a schema of its own, which ends with the test. A test
+// may change what it is told.
+func Start(t testing.TB, change ...func(*apiserver.Options)) *Server {
 	t.Helper()
 	pool := postgrestest.Schema(t)
 	backend, err := store.Open(context.Background(), store.Options{Pool: pool})
@@ -50,9 +51,13 @@ func Start(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := apiserver.New(apiserver.Options{
+	options := apiserver.Options{
 		Store: backend, Dir: t.TempDir(), Listener: listener, CRDs: config.CRDs, Version: "v0.0.0", Log: logr.Discard(),
-	})
+	}
+	for _, c := range change {
+		c(&options)
+	}
+	server, err := apiserver.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,9 @@ func TestCommander(t *testing.T) {
 		"somebody without rights":                  testForbidden,
 		"a namespace that is missing":              testNoNamespace,
 		"a caller who does not wait":               testNoTime,
+		"a wait":                                   testAwait,
+		"a wait for what goes":                     testAwaitGone,
+		"a wait that takes too long":               testAwaitOverdue,
 		"trouble":                                  testTrouble,
 	} {
 		t.Run(name, func(t *testing.T) {

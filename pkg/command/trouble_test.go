@@ -86,6 +86,17 @@ func testTrouble(t *testing.T, d *desk) {
 			})
 		}
 	}
+	for name, happen := range answers {
+		t.Run("while somebody waits: "+name, func(t *testing.T) {
+			answer, err := d.Restart(t.Context(), Restart{Wish: of(master)})
+			require.NoError(t, err)
+			waits := &desk{Commander: d.inTrouble(http.MethodGet, 3, happen), t: t}
+			a := waits.await(t.Context(), answer)
+			next(t, a.seen)
+			d.tell(running(answer.Accepted.Generation))
+			require.Equal(t, Result{Outcome: Success, OperationID: "o1"}, next(t, a.result))
+		})
+	}
 	answers["hangs"] = hangs
 	for name, happen := range answers {
 		t.Run("for long: "+name, func(t *testing.T) {

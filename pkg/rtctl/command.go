@@ -35,6 +35,9 @@ var gameVerbs = []func(genericiooptions.IOStreams, *connection) *cobra.Command{
 	historyCommand,
 	driftCommand,
 	planCommand,
+	startCommand,
+	stopCommand,
+	restartCommand,
 }
 
 const (

@@ -97,7 +97,7 @@ func value(field, text string) string {
 // sides are what there is and what there should be of a difference; either is
 // empty where there is nothing, or nothing to tell.
 func sides(d v1alpha1.Drift) (actual, desired string) {
-	return value(d.Field, d.Actual), value(d.Field, d.Desired)
+	return oneLine(value(d.Field, d.Actual)), oneLine(value(d.Field, d.Desired))
 }
 
 func plural(n int, one, many string) string {

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/yaml"
 )
 
@@ -45,4 +47,10 @@ func printerOf[T runtime.Object](format string) (func(out io.Writer, objects []T
 		_, err = out.Write(content)
 		return err
 	}, nil
+}
+
+// oneLine is a text for people that comes from a game or an engine, without what
+// would do something to their terminal.
+func oneLine(text string) string {
+	return printers.EscapeTerminal(strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), " "))
 }

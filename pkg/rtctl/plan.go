@@ -201,7 +201,7 @@ func tellPlan(out io.Writer, palette palette, plan *v1alpha1.GameRuntimePlan, pl
 	}
 	_ = table.Flush() // as a print
 	for i, step := range plan.Actions {
-		fmt.Fprintf(out, "  %d. %s\n", i+1, tellStep(step, place))
+		fmt.Fprintf(out, "  %d. %s\n", i+1, oneLine(tellStep(step, place)))
 	}
 }
 

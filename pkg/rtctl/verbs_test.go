@@ -30,6 +30,9 @@ func TestVerbsAgainstServer(t *testing.T) {
 		"drift that is not there":  testNoDrift,
 		"containers of no record":  testOrphans,
 		"exit codes of difference": testDifferenceCodes,
+		"start, stop and restart":  testWishes,
+		"first tries that fail":    testWishesThatFail,
+		"wishes that cannot be":    testWishesRefused,
 	} {
 		t.Run(name, func(t *testing.T) {
 			here(t)

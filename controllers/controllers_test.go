@@ -104,7 +104,7 @@ func (w *world) boot(p parts) {
 			},
 		}),
 	}
-	w.herald = newHerald(w.journal, p.clock)
+	w.herald, w.reconciles = newHerald(w.journal, p.clock), newReconcileMetric()
 	w.work = newWorkshop(p.clock, wake, newPulls(p.clock, w.pull, wake, w.tellPulling))
 	options := mirror.Options{
 		Reader: p.engine, Installation: settings.Installation, Log: logr.Discard(), OnFleet: w.brake.engineChanged,

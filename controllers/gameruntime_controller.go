@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,6 +46,8 @@ type GameRuntimeReconciler struct {
 	// leads fails, and says why, where this replica may not act.
 	leads func() error
 
+	reconciles *prometheus.CounterVec
+
 	journal *journal.Journal
 	herald  *herald
 	states  states
@@ -69,12 +72,26 @@ type GameRuntimeReconciler struct {
 // is a failure of our own store, where nothing is done; the engine's failures
 // are outcomes, and their back-off stands in the record's status.
 func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	result, v, err := r.reconcile(ctx, request)
+	switch {
+	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
+		// Somebody wrote first: the watch brings the newer record.
+		result, v, err = ctrl.Result{RequeueAfter: 10 * time.Millisecond}, verdict{outcome: outcomeOutrun}, nil
+	case err != nil:
+		result, v = ctrl.Result{}, verdict{outcome: outcomeFailed}
+	}
+	r.reconciles.WithLabelValues(v.outcome, v.reason).Inc()
+	return result, err
+}
+
+func (r *GameRuntimeReconciler) reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, verdict, error) {
 	if err := r.journal.Loaded(ctx); err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, verdict{}, err
 	}
 	record, err := r.fetch(ctx, request.NamespacedName)
 	if apierrors.IsNotFound(err) {
-		return r.unrecorded(ctx, request.NamespacedName)
+		result, err := r.unrecorded(ctx, request.NamespacedName)
+		return result, verdict{outcome: outcomeUnrecorded}, err
 	}
 	if err == nil {
 		r.orphans.forget(engine.GameID(request.NamespacedName))
@@ -83,24 +100,20 @@ func (r *GameRuntimeReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	}
 	for err == nil {
 		if !controllerutil.ContainsFinalizer(record, v1alpha1.FinalizerEngine) || r.tooEarly(record) {
-			return ctrl.Result{}, nil
+			return ctrl.Result{}, verdict{outcome: outcomeUntouched}, nil
 		}
 		var p plan.Plan
 		if p, err = r.pass(ctx, record); err != nil {
 			break
 		}
 		if wait, waits := p.Next().(plan.Wait); waits {
-			return ctrl.Result{RequeueAfter: r.until(wait.Until, backstop)}, nil
+			return ctrl.Result{RequeueAfter: r.until(wait.Until, backstop)}, verdict{outcomeWaiting, wait.Reason}, nil
 		}
 		if p.InSync() {
-			return ctrl.Result{RequeueAfter: r.until(p.Again, 0)}, nil
+			return ctrl.Result{RequeueAfter: r.until(p.Again, 0)}, verdict{outcome: outcomeInSync}, nil
 		}
 	}
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		// Somebody wrote first: the watch brings the newer record.
-		return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
-	}
-	return ctrl.Result{}, err
+	return ctrl.Result{}, verdict{}, err
 }
 
 // tooEarly says that nothing can be added to what a record tells: we have just

@@ -33,12 +33,19 @@ type herald struct {
 }
 
 func newHerald(j *journal.Journal, c clock.PassiveClock) *herald {
-	return &herald{
+	h := &herald{
 		journal: j, clock: c, told: map[types.NamespacedName]string{},
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "runtime_manager", Name: "health_events_total", Help: "Health events that this process wrote into a status, by type.",
 		}, []string{"type"}),
 	}
+	for _, kind := range []v1alpha1.HealthEventType{
+		v1alpha1.HealthContainerStarted, v1alpha1.HealthContainerExited, v1alpha1.HealthContainerOOM, v1alpha1.HealthContainerDisappeared,
+		v1alpha1.HealthInspectUnhealthy, v1alpha1.HealthProbeFailed, v1alpha1.HealthProbeRecovered,
+	} {
+		h.events.WithLabelValues(string(kind))
+	}
+	return h
 }
 
 // look tells of a record as it is stored. It costs nothing where that was done.

@@ -93,7 +93,10 @@ func failed(outcome *plan.Outcome) bool { return outcome != nil && outcome.Err !
 // outcome yet.
 func (r *GameRuntimeReconciler) actOnOrphan(ctx context.Context, in plan.Orphans, next plan.Action) (*plan.Outcome, error) {
 	if adopt, ok := next.(plan.AdoptContainer); ok {
-		return &plan.Outcome{Action: next}, r.adopt(ctx, in, adopt)
+		began := r.clock.Now()
+		err := r.adopt(ctx, in, adopt)
+		r.work.metrics.count(next, r.clock.Since(began), err)
+		return &plan.Outcome{Action: next}, err
 	}
 	nobody := &v1alpha1.GameRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: in.Game.Namespace, Name: in.Game.Name}}
 	_, outcome, err := r.act(ctx, plan.Input{Record: nobody, View: in.View, Now: in.Now}, next)

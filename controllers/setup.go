@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -95,7 +96,8 @@ func Setup(mgr ctrl.Manager, options Options) (*Loop, error) {
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
-		log: log.WithName("game"), leads: options.Leads, journal: options.Journal, herald: newHerald(options.Journal, clock.RealClock{}),
+		log: log.WithName("game"), leads: options.Leads, reconciles: newReconcileMetric(),
+		journal: options.Journal, herald: newHerald(options.Journal, clock.RealClock{}),
 		states: states{root: options.Settings.StateRoot}, brake: brake,
 		orphans: orphans{policy: options.Orphans, grace: options.OrphanGrace, vouch: options.Vouch, changed: reporter.wake},
 	}
@@ -114,7 +116,14 @@ func Setup(mgr ctrl.Manager, options Options) (*Loop, error) {
 			return nil, fmt.Errorf("adding the %s: %w", name, err)
 		}
 	}
-	if err := Register(append(picture.Collectors(), brake.frozen, reconciler.herald.events, reporter.metrics.drift, reporter.metrics.orphans)); err != nil {
+	census := newCensus()
+	if err := census.follow(mgr); err != nil {
+		return nil, err
+	}
+	if err := Register(slices.Concat(picture.Collectors(), prober.Collectors(), options.Journal.Collectors(), []prometheus.Collector{
+		reconciler.reconciles, reconciler.work.metrics.actions, reconciler.work.metrics.duration, census.games, census.waiting,
+		brake.frozen, reconciler.herald.events, reporter.metrics.drift, reporter.metrics.orphans,
+	})); err != nil {
 		return nil, err
 	}
 	err := ctrl.NewControllerManagedBy(mgr).

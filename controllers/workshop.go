@@ -31,10 +31,11 @@ const (
 // wakes its game, whose next pass takes the outcome. What it knows is lost with
 // the process; the engine's list then shows what came of it.
 type workshop struct {
-	clock clock.PassiveClock
-	wake  func(engine.GameID)
-	pulls *pulls
-	stops chan struct{}
+	clock   clock.PassiveClock
+	wake    func(engine.GameID)
+	pulls   *pulls
+	stops   chan struct{}
+	metrics actionMetrics
 
 	mu       sync.Mutex
 	usual    time.Duration // what a call took of late that succeeded
@@ -56,6 +57,7 @@ type job struct {
 func newWorkshop(c clock.PassiveClock, wake func(engine.GameID), pulls *pulls) *workshop {
 	w := &workshop{
 		clock: c, wake: wake, pulls: pulls, jobs: map[engine.GameID]*job{}, stops: make(chan struct{}, stopsBegun),
+		metrics: newActionMetrics(),
 	}
 	w.ctx, w.stopJobs = context.WithCancel(context.Background())
 	return w
@@ -120,8 +122,10 @@ func (w *workshop) end(game engine.GameID, j *job, err error) bool {
 	defer w.mu.Unlock()
 	j.outcome = &plan.Outcome{Action: j.work.Action, Operation: j.work.Operation, Err: err}
 	close(j.ended)
+	took := w.clock.Since(j.work.Since)
+	w.metrics.count(j.work.Action, took, err)
 	if j.quick && err == nil {
-		w.usual += (w.clock.Since(j.work.Since) - w.usual) / 8
+		w.usual += (took - w.usual) / 8
 	}
 	return w.jobs[game] == j && !j.awaited
 }

@@ -103,12 +103,12 @@ func TestOneOfEverythingIsNoDrift(t *testing.T) {
 
 	awaitList := func(since time.Time) {
 		m.eventually("a list", func() bool {
-			picture := m.app.mirror.Load()
-			return picture != nil && picture.ListedAt().After(since)
+			loop := m.app.loop.Load()
+			return loop != nil && loop.Mirror.ListedAt().After(since)
 		})
 	}
 	relist := func() { // on a new stream, which has every container inspected
-		before := m.app.mirror.Load().ListedAt()
+		before := m.app.loop.Load().Mirror.ListedAt()
 		proxy.cut()
 		proxy.mend()
 		awaitList(before)

@@ -8,6 +8,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/controllers"
 	"galaxy.io/runtime-manager/pkg/command"
 	"galaxy.io/runtime-manager/pkg/journal"
 	"galaxy.io/runtime-manager/pkg/rest"
@@ -29,6 +30,9 @@ func (a *App) addREST(ctx context.Context, manager ctrl.Manager, database *datab
 		Informer: records, Answers: journal.NewAnswers(database.pool), Log: a.log.WithName("rest"),
 	})
 	if err != nil {
+		return err
+	}
+	if err := controllers.Register(server.Collectors()); err != nil {
 		return err
 	}
 	if err := manager.Add(server); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/config"
+	"galaxy.io/runtime-manager/controllers"
 	"galaxy.io/runtime-manager/pkg/apiserver"
 	"galaxy.io/runtime-manager/pkg/journal"
 	"galaxy.io/runtime-manager/pkg/postgres"
@@ -58,6 +59,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	defer backend.Close()
 	a.store.Store(backend)
+	if err := controllers.Register(append(backend.Collectors(), a.processMetrics()...)); err != nil {
+		return err
+	}
 
 	server, err := apiserver.New(apiserver.Options{
 		Store: backend, Dir: a.config.DataDir, Listener: a.listener, CRDs: config.CRDs,

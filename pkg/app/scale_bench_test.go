@@ -59,8 +59,8 @@ func scale(b *testing.B, games int) {
 	m := startOn(b, config, sim)
 	b.ReportMetric(time.Since(begin).Seconds(), "api-up-s")
 	m.eventually("the loop is idle", func() bool { // what the seeding manager left in its queue is still counted
-		picture := m.app.mirror.Load()
-		return picture != nil && picture.Fleet().Reachable && looks()-looked >= float64(games) && queued() <= left
+		loop := m.app.loop.Load()
+		return loop != nil && loop.Mirror.Fleet().Reachable && looks()-looked >= float64(games) && queued() <= left
 	})
 	b.ReportMetric(time.Since(begin).Seconds(), "in-sync-s")
 	b.ReportMetric((processorTime() - processor).Seconds(), "cpu-s")

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -14,6 +16,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"k8s.io/component-base/metrics/legacyregistry"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"galaxy.io/runtime-manager/pkg/apiserver"
 )
 
 // telemetryTimeout bounds the reading of a request's headers, and the answer.
@@ -52,6 +56,28 @@ func (a *App) telemetryHandler(ctx context.Context) http.Handler {
 	mux.Handle("/metrics", promhttp.HandlerFor(allMetrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	mux.Handle("/", a.allDependencies(ctx).Handler())
 	return mux
+}
+
+// processMetrics are of this process as such.
+func (a *App) processMetrics() []prometheus.Collector {
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "runtime_manager", Name: "build_info", Help: "Always 1; the labels tell the build.",
+		ConstLabels: prometheus.Labels{"version": a.config.Version, "goversion": runtime.Version(), "commit": commit()},
+	})
+	build.Set(1)
+	return []prometheus.Collector{build, apiserver.CertificateMetrics(a.config.DataDir)}
+}
+
+// commit is what the go command recorded.
+func commit() string {
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range build.Settings {
+			if setting.Key == "vcs.revision" {
+				return setting.Value
+			}
+		}
+	}
+	return "unknown"
 }
 
 // allMetrics are ours and controller-runtime's, which share a registry, and those

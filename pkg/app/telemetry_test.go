@@ -5,17 +5,25 @@ package app
 import (
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"galaxy.io/runtime-manager/pkg/engine/enginetest"
 	"galaxy.io/runtime-manager/pkg/streams/redistest"
@@ -66,9 +74,8 @@ func TestTelemetryIsThereFirst(t *testing.T) {
 	require.Error(t, err, "it ends with the manager")
 }
 
-// Both ports name each dependency. Requests go on without some of them, and so
-// the manager stays ready.
-func TestReadinessByDependency(t *testing.T) {
+// What a manager tells of itself, with all that it may depend on.
+func TestTelemetry(t *testing.T) {
 	lobby := httptest.NewServer(http.NotFoundHandler())
 	defer lobby.Close()
 	redis, sim := redistest.StartServer(t), enginetest.NewSim(demoImage)
@@ -77,6 +84,13 @@ func TestReadinessByDependency(t *testing.T) {
 	}).complete()
 	require.NoError(t, err)
 	m := startOn(t, config, sim)
+	t.Run("metrics", func(t *testing.T) { testMetrics(t, m, redis) })
+	t.Run("readiness", func(t *testing.T) { testReadiness(t, m, sim, redis) })
+}
+
+// Both ports name each dependency. Requests go on without some of them, and so
+// the manager stays ready.
+func testReadiness(t *testing.T, m *manager, sim *enginetest.Sim, redis *redistest.Server) {
 	access, err := clientcmd.BuildConfigFromFlags("", m.kubeconfig)
 	require.NoError(t, err)
 	api := kubernetes.NewForConfigOrDie(access).RESTClient()
@@ -112,4 +126,74 @@ func TestReadinessByDependency(t *testing.T) {
 	told("[~]engine degraded: reason withheld", "[~]redis degraded: reason withheld", "[+]lease ok")
 	_, why := m.app.ask(t, "/readyz/engine")
 	require.Contains(t, why, "not reachable")
+}
+
+// metricRow is a row of docs/metrics.md.
+type metricRow struct{ kind, labels string }
+
+// testMetrics holds the page to what there is, and what there is to the page and
+// to Prometheus' conventions.
+func testMetrics(t *testing.T, m *manager, redis *redistest.Server) {
+	m.create(game("chess"))
+	lost := game("lost")
+	lost.Spec.Image = "nowhere.example/lost:1.0.0"
+	m.create(lost)
+	response, err := http.Get("http://" + m.app.services.Addr().String() + "/api/v1/internal/runtimes")
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.NoError(t, redis.Client(t).XAdd(context.Background(), &goredis.XAddArgs{Stream: "runtime:start_jobs", Values: []string{
+		"job_id", "1", "game_id", "hex", "image_ref", demoImage, "requested_at_ms", "1764000000000", "requested_by", "lobby",
+	}}).Err())
+
+	ours, libraries := documentedMetrics(t)
+	var there, theirs map[string]metricRow
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		there, theirs = gatheredMetrics(t)
+		for name := range ours {
+			assert.Contains(t, there, name, "docs/metrics.md")
+		}
+	}, patience, 50*time.Millisecond)
+	require.Equal(t, ours, there, "docs/metrics.md")
+	for name, documented := range libraries {
+		require.Contains(t, theirs, name, "docs/metrics.md")
+		require.Equal(t, documented, theirs[name], "docs/metrics.md: %s", name)
+	}
+	problems, err := testutil.GatherAndLint(metrics.Registry, slices.Collect(maps.Keys(ours))...)
+	require.NoError(t, err)
+	require.Empty(t, problems)
+}
+
+// gatheredMetrics are the families by name, those of our own apart.
+func gatheredMetrics(t require.TestingT) (ours, libraries map[string]metricRow) {
+	families, err := allMetrics.Gather()
+	require.NoError(t, err)
+	ours, libraries = map[string]metricRow{}, map[string]metricRow{}
+	for _, family := range families {
+		var labels []string
+		for _, pair := range family.Metric[0].Label {
+			labels = append(labels, "`"+pair.GetName()+"`")
+		}
+		into := libraries
+		if strings.HasPrefix(family.GetName(), "runtime_manager_") {
+			into = ours
+		}
+		slices.Sort(labels)
+		into[family.GetName()] = metricRow{strings.ToLower(family.GetType().String()), strings.Join(labels, ", ")}
+	}
+	return ours, libraries
+}
+
+func documentedMetrics(t *testing.T) (ours, libraries map[string]metricRow) {
+	page, err := os.ReadFile("../../docs/metrics.md")
+	require.NoError(t, err)
+	ours, libraries = map[string]metricRow{}, map[string]metricRow{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\w+) \\| ([^|]*)\\|").FindAllStringSubmatch(string(page), -1) {
+		into := libraries
+		if strings.HasPrefix(row[1], "runtime_manager_") {
+			into = ours
+		}
+		require.NotContains(t, into, row[1], "docs/metrics.md has it twice")
+		into[row[1]] = metricRow{row[2], strings.TrimSpace(row[3])}
+	}
+	return ours, libraries
 }

@@ -66,6 +66,7 @@ func (j *Journal) Tell(snapshot health.Snapshot, events []health.Event) {
 func (j *Journal) waitLocked(t Telling) {
 	if more := len(t.Events) - untoldPerGame; more > 0 {
 		j.log.Info("health events are lost: too many wait for the database", "game", t.Snapshot.Game().String(), "events", more)
+		j.metrics.lost.Add(float64(more))
 		t.Events = slices.Clone(t.Events[more:])
 	}
 	j.untold[t.Snapshot.Game()] = t
@@ -97,7 +98,10 @@ func (j *Journal) writeTellings() (wrote bool, err error) {
 func (j *Journal) tellRows(part []Telling) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
-	return j.rows.Tell(ctx, part)
+	began := time.Now()
+	err := j.rows.Tell(ctx, part)
+	j.metrics.committed(ofHealth, began, err)
+	return err
 }
 
 func (j *Journal) takeTellings() []Telling {

@@ -99,6 +99,7 @@ var ErrLedSince = errors.New("another manager took the lead")
 // one that took the lead last, by loading it.
 type Journal struct {
 	log      logr.Logger
+	metrics  metrics
 	rows     Log
 	loaded   chan struct{}
 	news     chan struct{} // intents or outcomes wait to be written
@@ -131,6 +132,7 @@ func New(rows Log, log logr.Logger) *Journal {
 		games: map[types.NamespacedName][]Intent{}, finished: map[string]Result{},
 		told: map[types.NamespacedName]told{}, untold: map[types.NamespacedName]Telling{},
 	}
+	j.metrics = newMetrics(j)
 	// Whatever is wrong with what is told, it holds no intent up: each has its writer.
 	var writers sync.WaitGroup
 	writers.Go(func() { j.inGroups("journal", j.news, j.writeOperations) })

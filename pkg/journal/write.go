@@ -90,10 +90,12 @@ func (j *Journal) writeOperations() (wrote bool, err error) {
 	for i, b := range begun {
 		intents[i] = b.Intent
 	}
+	began := time.Now()
 	err = j.rows.Write(ctx, term, intents, finished)
 	if err != nil && !errors.Is(err, ErrLedSince) {
 		j.putBack(finished)
 	}
+	j.metrics.committed(ofOperations, began, err)
 	for _, b := range begun {
 		b.done <- err
 	}

@@ -42,11 +42,21 @@ func (m *Mirror) dropLocked(id string, asked uint64) *entry {
 	return known
 }
 
+// announceLocked notes an event that an inspect has to follow.
+func (m *Mirror) announceLocked(event engine.Event) {
+	first := event.At
+	if known, waits := m.announced[event.ContainerID]; waits {
+		first = known.at
+	}
+	m.announced[event.ContainerID] = announcement{after: m.picture.asked, at: first}
+}
+
 // followedLocked notes that an inspect followed a container's event, if it was
 // asked for after it.
 func (m *Mirror) followedLocked(id string, asked uint64) {
-	if before, waits := m.announced[id]; waits && asked > before {
+	if event, waits := m.announced[id]; waits && asked > event.after {
 		delete(m.announced, id)
+		m.metrics.eventLag.Observe(since(event.at, m.options.Clock.Now()))
 	}
 }
 

@@ -48,7 +48,9 @@ func (m *Mirror) inspect(ctx context.Context, id string, timeout time.Duration) 
 	asked := m.ask()
 	defer m.answered(asked)
 	m.metrics.inspects.Inc()
+	began := m.options.Clock.Now()
 	c, err := m.options.Reader.Inspect(ctx, id)
+	m.metrics.inspectDuration.Observe(since(began, m.options.Clock.Now()))
 	switch engine.KindOf(err) {
 	case "":
 		m.show(c, asked)
@@ -83,10 +85,12 @@ func (m *Mirror) list(ctx context.Context, newStream bool) error {
 	asked := m.ask()
 	defer m.answered(asked)
 	m.metrics.lists.Inc()
+	began := m.options.Clock.Now()
 	listed, err := m.options.Reader.List(listCtx, m.options.Installation)
 	if err != nil {
 		return err
 	}
+	m.metrics.listDuration.Observe(since(began, m.options.Clock.Now()))
 	doubtful := m.compare(listed, asked)
 	if newStream {
 		doubtful = doubtful[:0]

@@ -117,7 +117,7 @@ func TestAnEventWaitsForAnInspectThatFollowsIt(t *testing.T) {
 	m := unrun(newFake())
 	m.seen = true
 	before := m.ask()
-	m.announced["c1"] = before // an event, heard while an inspect is under way
+	m.announced["c1"] = announcement{after: before} // an event, heard while an inspect is under way
 	m.show(engine.Container{ID: "c1", Game: chess, Installation: "i", State: engine.StateRunning}, before)
 	m.compare([]engine.Container{{ID: "c1", Game: chess, State: engine.StateExited}}, m.ask())
 	require.Zero(t, count(m.metrics.eventsMissed), "the event told of the end")

@@ -96,9 +96,8 @@ type Mirror struct {
 	// contact is when the engine last answered a question. An engine that shuts
 	// down answers none, and goes on for a while to tell of what it ends.
 	contact time.Time
-	// announced holds the containers with an event that no inspect has followed
-	// yet, and the number of the last question before it.
-	announced map[string]uint64
+	// announced holds the containers with an event that no inspect has followed yet.
+	announced map[string]announcement
 	// unresponsive holds the containers in quarantine, signals the last one sent
 	// to each container.
 	unresponsive map[string]bool
@@ -109,7 +108,7 @@ type Mirror struct {
 func New(options Options) *Mirror {
 	options = options.withDefaults()
 	return &Mirror{
-		options: options, metrics: newMetrics(), picture: newPicture(), images: newImages(), announced: map[string]uint64{},
+		options: options, metrics: newMetrics(), picture: newPicture(), images: newImages(), announced: map[string]announcement{},
 		unresponsive: map[string]bool{}, signals: map[string]sent{}, relist: make(chan struct{}, 1),
 		inspecting: make(chan struct{}, options.Inspectors), refreshing: make(chan struct{}, options.Refreshes),
 	}

@@ -128,11 +128,12 @@ func (m *Mirror) hear(event engine.Event) {
 	if event.At.After(m.lastEvent) {
 		m.lastEvent = event.At
 	}
+	m.metrics.events.Inc()
 	m.heedLocked(event)
 	// A signal changes nothing: what it leads to has an event of its own.
 	hint := event.Action != "kill" && !m.knownLocked(event)
 	if hint {
-		m.announced[event.ContainerID] = m.picture.asked
+		m.announceLocked(event)
 	}
 	m.mu.Unlock()
 	if hint {
@@ -195,6 +196,7 @@ func (m *Mirror) setFleet(change func(*engine.Fleet)) bool {
 	}
 	if news {
 		m.fleet = fleet
+		m.metrics.tellReachable(fleet.Reachable)
 	}
 	m.mu.Unlock()
 	if news {

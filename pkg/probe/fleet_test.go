@@ -54,7 +54,7 @@ func (f *fleet) checks(t *testing.T, while time.Duration) (seconds []int, games 
 			return seconds, games
 		}
 		f.clock.SetTime(due)
-		check := f.boardLocked(t.Context(), &f.brisk)
+		check := f.boardLocked(t.Context(), &f.brisk, due)
 		f.mu.Unlock()
 		check.cancel()
 		seconds[due.Sub(start)/time.Second]++

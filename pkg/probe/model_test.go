@@ -174,7 +174,7 @@ func (s *play) begin(t *rapid.T) {
 	if wait := l.queue[0].due.Sub(s.clock.Now()); wait > 0 {
 		s.clock.Step(wait)
 	}
-	f := s.boardLocked(t.Context(), l)
+	f := s.boardLocked(t.Context(), l, s.clock.Now())
 	i := slices.IndexFunc(s.models, func(m *model) bool { return m.kind == f.probe.kind })
 	m, first := s.models[i], s.models[0]
 	if first.kind == v1alpha1.ProbeStartup && (m == first) == (first.verdict() == v1alpha1.VerdictSucceeding) {

@@ -53,6 +53,7 @@ type Options struct {
 // Prober probes games. Its methods may be called from anywhere.
 type Prober struct {
 	options  Options
+	metrics  metrics
 	programs *programs
 	// spread picks the part of a period by which games come apart.
 	spread func(period time.Duration) time.Duration
@@ -95,7 +96,7 @@ func New(options Options) *Prober {
 		options.OnChange = func(types.NamespacedName) {}
 	}
 	return &Prober{
-		options: options, programs: programs, spread: rand.N[time.Duration], moment: moment,
+		options: options, metrics: newMetrics(), programs: programs, spread: rand.N[time.Duration], moment: moment,
 		games: map[types.NamespacedName]*game{}, flights: map[*flight]struct{}{},
 		brisk: lane{limit: options.Workers}, slow: lane{limit: slowShare * options.Workers},
 		execs: lane{limit: execSlots}, woken: make(chan struct{}, 1),

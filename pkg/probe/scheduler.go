@@ -47,7 +47,8 @@ type flight struct {
 	probe  *probe
 	target Target
 	slot   *lane // that it takes a slot of
-	late   bool  // it takes longer than a moment
+	began  time.Time
+	late   bool // it takes longer than a moment
 	ctx    context.Context
 	cancel context.CancelFunc
 	over   chan struct{} // closed at its end
@@ -81,7 +82,7 @@ func (p *Prober) launch(ctx context.Context, timer clock.Timer) {
 				wait = min(wait, early)
 				break
 			}
-			f := p.boardLocked(ctx, l)
+			f := p.boardLocked(ctx, l, now)
 			p.running.Go(func() { p.fly(ctx, f) })
 		}
 	}
@@ -91,9 +92,10 @@ func (p *Prober) launch(ctx context.Context, timer clock.Timer) {
 }
 
 // boardLocked takes the probe that is first in a lane, and a slot for its check.
-func (p *Prober) boardLocked(ctx context.Context, l *lane) *flight {
+func (p *Prober) boardLocked(ctx context.Context, l *lane, now time.Time) *flight {
 	pr := heap.Pop(&l.queue).(*probe)
-	f := &flight{probe: pr, target: pr.game.target, slot: l, over: make(chan struct{})}
+	p.metrics.delay.Observe(now.Sub(pr.due).Seconds())
+	f := &flight{probe: pr, target: pr.game.target, slot: l, began: now, over: make(chan struct{})}
 	f.ctx, f.cancel = context.WithTimeout(ctx, pr.timeout)
 	pr.flight, p.flights[f] = f, struct{}{}
 	l.busy++
@@ -163,6 +165,7 @@ func (p *Prober) land(f *flight, a answer, broken bool) {
 		return
 	}
 	now, first := p.options.Clock.Now(), pr.verdict == v1alpha1.VerdictUnknown
+	p.metrics.checked(pr.kind, now.Sub(f.began), a)
 	changed := pr.take(a, now)
 	pr.due = p.nextDue(pr, now, first && changed)
 	if pr.asked() {
@@ -174,7 +177,12 @@ func (p *Prober) land(f *flight, a answer, broken bool) {
 	name, verdict, message := pr.game.target.Game, pr.verdict, pr.message
 	p.mu.Unlock()
 	if changed {
-		p.options.Log.Info("probe verdict", "game", name.String(), "probe", pr.kind, "verdict", verdict, "message", message)
+		p.metrics.verdicts.WithLabelValues(pr.kind, verdict).Inc()
+		log := p.options.Log
+		if first && verdict == v1alpha1.VerdictSucceeding {
+			log = log.V(1) // so do all probes of a game that starts: that it is Ready says as much
+		}
+		log.Info("probe verdict", "game", name.String(), "probe", pr.kind, "verdict", verdict, "message", message)
 		p.options.OnChange(name)
 	}
 }

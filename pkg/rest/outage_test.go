@@ -95,7 +95,7 @@ func testNamespaceEnds(b *bench) {
 // An error of ours tells nobody how it came about, but for the log.
 func testPanic(b *bench) {
 	var logged string
-	s := &Server{log: funcr.NewJSON(func(line string) { logged += line }, funcr.Options{})}
+	s := &Server{metrics: newMetrics(nil), log: funcr.NewJSON(func(line string) { logged += line }, funcr.Options{})}
 	failing := s.around(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("in /srv/secret") }))
 	for _, operation := range []struct{ method, path string }{{"GET", "/runtimes/chess"}, {"POST", "/runtimes/chess/stop"}} {
 		w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(context.Background(), operation.method, root+operation.path, nil)

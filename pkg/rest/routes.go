@@ -107,6 +107,7 @@ func (s *Server) around(next http.Handler) http.Handler {
 					failed(&command.Error{Code: v1alpha1.CodeInternalError, Message: "an error of ours: see the log for request " + id}).send(sent)
 				}
 			}
+			s.metrics.count(r, sent.status, time.Since(began))
 			s.log.V(1).Info("answered", "request", id, "caller", r.Header.Get(headerCaller), "method", r.Method, "path", r.URL.Path,
 				"status", sent.status, "took", time.Since(began))
 		}()

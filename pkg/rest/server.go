@@ -57,6 +57,7 @@ type Server struct {
 	identify  func(*http.Request) (Identity, bool)
 	watch     *watch
 	log       logr.Logger
+	metrics   metrics
 	http      *http.Server
 	listener  net.Listener
 	// waits has a place for each caller that may wait.
@@ -78,6 +79,7 @@ func New(o Options) (*Server, error) {
 		commander: o.Commander, answers: o.Answers, identify: o.Identify, watch: watch, log: o.Log, listener: o.Listener,
 		waits: make(chan struct{}, o.MaxWaits), stopping: make(chan struct{}),
 	}
+	s.metrics = newMetrics(s.waits)
 	s.http = &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		WriteTimeout: maxWait + answerTimeout,                                       // from the headers on

@@ -23,11 +23,12 @@ type Options struct {
 // Backend is one database for the objects of all resources: one clock, one log,
 // one reader, one writer.
 type Backend struct {
-	pool   *pgxpool.Pool
-	log    logr.Logger
-	tail   *tail
-	writer *writer
-	canary *canary
+	pool    *pgxpool.Pool
+	log     logr.Logger
+	tail    *tail
+	writer  *writer
+	canary  *canary
+	metrics metrics
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -46,7 +47,8 @@ func open(ctx context.Context, options Options, beat time.Duration) (*Backend, e
 		return nil, fmt.Errorf("reading the store's clock: %w", err)
 	}
 	b.tail = newTail(b, now, compacted)
-	b.writer = newWriter(b.pool, b.log, b.tail.wake)
+	b.metrics = newMetrics(b.tail)
+	b.writer = newWriter(b.pool, b.log, b.metrics, b.tail.committed)
 	b.canary = newCanary(b, beat)
 	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){

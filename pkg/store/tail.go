@@ -55,6 +55,10 @@ type tail struct {
 	requested bool
 	// moved is closed, and replaced, whenever any of the above changes.
 	moved chan struct{}
+	// unseen is the oldest revision of our own that watchers cannot see yet, and when
+	// it was committed; 0 if there is none.
+	unseen   int64
+	unseenAt time.Time
 }
 
 func newTail(b *Backend, now, compacted int64) *tail {
@@ -67,6 +71,20 @@ func (t *tail) wake() {
 	case t.woken <- struct{}{}:
 	default:
 	}
+}
+
+// committed wakes the reader, too, for what this process wrote.
+func (t *tail) committed(revision int64) {
+	t.mu.Lock()
+	switch {
+	case revision == 0: // all of it was outrun
+	case revision <= t.last:
+		t.backend.metrics.lag.Observe(0)
+	case t.unseen == 0:
+		t.unseen, t.unseenAt = revision, time.Now()
+	}
+	t.mu.Unlock()
+	t.wake()
 }
 
 // hear wakes the reader, unless it has seen already what is notified: our own
@@ -169,6 +187,10 @@ func (t *tail) advance(ctx context.Context) (more bool, err error) {
 		t.keepLocked(changes)
 		t.last, t.compacted = now, compacted
 		t.moveLocked()
+		if t.unseen > 0 && t.unseen <= now {
+			t.backend.metrics.lag.Observe(time.Since(t.unseenAt).Seconds())
+			t.unseen = 0
+		}
 	}
 	return more, nil
 }

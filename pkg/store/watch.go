@@ -66,6 +66,9 @@ func (w *watcher) ResultChan() <-chan watch.Event { return w.events }
 func (w *watcher) run(start int64, initial bool) {
 	defer close(w.events)
 	defer w.cancel()
+	watchers := w.store.backend.metrics.watchers
+	watchers.Inc()
+	defer watchers.Dec()
 	var err error
 	if initial {
 		start, err = w.sendInitial(start)

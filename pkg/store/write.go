@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -75,10 +76,11 @@ func (p *pending) finish(revision int64, err error) {
 // Every transaction takes the clock first, and nothing before: transactions of
 // several processes queue up there, so they neither deadlock nor overtake.
 type writer struct {
-	pool *pgxpool.Pool
-	log  logr.Logger
-	// committed is told after each commit.
-	committed func()
+	pool    *pgxpool.Pool
+	log     logr.Logger
+	metrics metrics
+	// committed is told after each commit, and the newest revision that it wrote.
+	committed func(revision int64)
 
 	queue chan *pending
 	// held are those that another one for the same key goes before.
@@ -87,8 +89,8 @@ type writer struct {
 	ended chan struct{}
 }
 
-func newWriter(pool *pgxpool.Pool, log logr.Logger, committed func()) *writer {
-	return &writer{pool: pool, log: log, committed: committed, queue: make(chan *pending, maxBatch), ended: make(chan struct{})}
+func newWriter(pool *pgxpool.Pool, log logr.Logger, metrics metrics, committed func(int64)) *writer {
+	return &writer{pool: pool, log: log, metrics: metrics, committed: committed, queue: make(chan *pending, maxBatch), ended: make(chan struct{})}
 }
 
 // add puts a write in the queue.
@@ -185,7 +187,11 @@ func (w *writer) group(waiting []*pending) (batch []*pending) {
 func (w *writer) commit(ctx context.Context, batch []*pending) {
 	pause, failing := firstPause, false
 	for {
+		began := time.Now()
 		revisions, err := w.send(ctx, batch)
+		if err != nil {
+			w.metrics.failures.Inc()
+		}
 		switch kindOf(err) {
 		case done:
 			if failing {
@@ -194,7 +200,8 @@ func (w *writer) commit(ctx context.Context, batch []*pending) {
 			for i, p := range batch {
 				p.finish(revisions[i], nil)
 			}
-			w.committed()
+			w.metrics.done(batch, time.Since(began))
+			w.committed(slices.Max(revisions))
 			return
 		case faulty:
 			w.isolate(ctx, batch, err)
@@ -205,7 +212,7 @@ func (w *writer) commit(ctx context.Context, batch []*pending) {
 			}
 			failing = true
 		default:
-			finish(batch, err)
+			w.fail(batch, err)
 			return
 		}
 		if batch = w.patient(batch, err); len(batch) == 0 {
@@ -213,7 +220,7 @@ func (w *writer) commit(ctx context.Context, batch []*pending) {
 		}
 		select {
 		case <-ctx.Done():
-			finish(batch, errClosed)
+			w.fail(batch, errClosed)
 			return
 		case <-time.After(pause):
 			pause = min(2*pause, lastPause)
@@ -221,7 +228,8 @@ func (w *writer) commit(ctx context.Context, batch []*pending) {
 	}
 }
 
-func finish(batch []*pending, err error) {
+func (w *writer) fail(batch []*pending, err error) {
+	w.metrics.refused.Add(float64(len(batch)))
 	for _, p := range batch {
 		p.finish(0, err)
 	}
@@ -239,7 +247,7 @@ func (w *writer) isolate(ctx context.Context, batch []*pending, err error) {
 		batch[0].readable = false
 		w.commit(ctx, batch)
 	default:
-		finish(batch, err)
+		w.fail(batch, err)
 	}
 }
 
@@ -248,12 +256,12 @@ func (w *writer) patient(batch []*pending, err error) (rest []*pending) {
 	for _, p := range batch {
 		select {
 		case <-p.abandoned:
-			p.finish(0, err)
+			w.fail([]*pending{p}, err)
 			continue
 		default:
 		}
 		if time.Since(p.since) > patience {
-			p.finish(0, err)
+			w.fail([]*pending{p}, err)
 			continue
 		}
 		rest = append(rest, p)

@@ -25,7 +25,7 @@ func newIntakeMetrics() intakeMetrics {
 	gauge := func(name, help string) prometheus.GaugeOpts {
 		return prometheus.GaugeOpts{Namespace: "runtime_manager", Name: name, Help: help}
 	}
-	return intakeMetrics{
+	m := intakeMetrics{
 		received: counter("job_entries_received_total", "Entries read from the streams of jobs.", "stream"),
 		refused:  counter("job_entries_refused_total", "Entries that are no jobs: what they lack is in their results.", "stream"),
 		answered: counter("jobs_answered_total", "Jobs answered, by what they asked for and the code, which is success where there is none.", "type", "code"),
@@ -34,6 +34,12 @@ func newIntakeMetrics() intakeMetrics {
 		open:     prometheus.NewGauge(gauge("jobs_open", "Jobs without a result.")),
 		oldest:   prometheus.NewGauge(gauge("jobs_open_oldest_seconds", "Time since the oldest job without a result was read.")),
 	}
+	for _, stream := range jobStreams {
+		m.received.WithLabelValues(stream)
+		m.refused.WithLabelValues(stream)
+		m.missed.WithLabelValues(stream)
+	}
+	return m
 }
 
 // Collectors are the intake's metrics, for a registry.

@@ -7,6 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// written are the streams that are written: the outbox names them, row by row.
+var written = []string{JobResults, "runtime:health_events", "notification:intents"}
+
 type metrics struct {
 	waiting   prometheus.Gauge
 	age       prometheus.GaugeFunc
@@ -22,7 +25,7 @@ func newMetrics() metrics {
 	byStream := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "runtime_manager", Name: name, Help: help}, []string{"stream"})
 	}
-	return metrics{
+	m := metrics{
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "runtime_manager", Name: "outbox_waiting", Help: "Messages that are not published yet, as the leader counted last.",
 		}),
@@ -41,6 +44,11 @@ func newMetrics() metrics {
 		}),
 		oldest: oldest,
 	}
+	for _, stream := range written {
+		m.published.WithLabelValues(stream)
+		m.recalled.WithLabelValues(stream)
+	}
+	return m
 }
 
 func (m metrics) measured(waiting int, oldest time.Duration) {

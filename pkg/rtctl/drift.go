@@ -71,7 +71,7 @@ func (o *driftOptions) run(ctx context.Context, streams genericiooptions.IOStrea
 	if o.all {
 		namespace = metav1.NamespaceAll
 	}
-	scope := driftScope{namespace: namespace, games: games}
+	scope := driftScope{namespace: namespace, games: games, hint: connection.listGamesHint()}
 	drifts, err := scope.read(ctx, client)
 	if err != nil {
 		return false, connection.explain(err)
@@ -99,6 +99,8 @@ func (o *driftOptions) run(ctx context.Context, streams genericiooptions.IOStrea
 type driftScope struct {
 	namespace string
 	games     []string
+	// hint is for whom one of them is missing.
+	hint string
 }
 
 // holds says that a game, written namespace/name, is meant.
@@ -152,7 +154,7 @@ func (s driftScope) read(ctx context.Context, client *rest.RESTClient) (*drifts,
 	for _, name := range s.games {
 		game := s.namespace + "/" + name
 		if !found.records[game] && len(found.items[game]) == 0 {
-			return nil, fmt.Errorf("%s: there is no such game: %s", game, listGamesHint)
+			return nil, fmt.Errorf("%s: there is no such game: %s", game, s.hint)
 		}
 	}
 	return found, nil

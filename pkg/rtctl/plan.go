@@ -107,7 +107,7 @@ func askPlan(ctx context.Context, connection *connection, client *rest.RESTClien
 		SetHeader("Content-Type", runtime.ContentTypeJSON).Body(record).Do(ctx).Into(plan)
 	switch {
 	case record == nil && apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err):
-		return nil, fmt.Errorf("%s: there is no such game: %s", game, listGamesHint)
+		return nil, fmt.Errorf("%s: there is no such game: %s", game, connection.listGamesHint())
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", game, connection.explain(err))
 	}

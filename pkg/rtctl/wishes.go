@@ -158,7 +158,7 @@ func refusal(connection *connection, err error) error {
 	case cause != nil && (refused.Code == v1alpha1.CodeServiceUnavailable || refused.Code == v1alpha1.CodeInternalError):
 		return connection.explain(cause)
 	case refused.Code == v1alpha1.CodeNotFound && cause == nil:
-		return fmt.Errorf("%w: %s", err, listGamesHint)
+		return fmt.Errorf("%w: %s", err, connection.listGamesHint())
 	}
 	return err
 }

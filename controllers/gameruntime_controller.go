@@ -65,7 +65,8 @@ type GameRuntimeReconciler struct {
 // +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes/finalizers,verbs=update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=default,resources=leases,verbs=create
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=default,resources=leases,resourceNames=runtime-manager,verbs=get;update
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 
 // Reconcile takes passes at one record until nothing can be done now. An error

@@ -160,10 +160,14 @@ func TestRolesOnAClusterAreTheSame(t *testing.T) {
 	} {
 		content, err := os.ReadFile(filepath.Join("../../config/rbac", file))
 		require.NoError(t, err)
-		var role rbacv1.ClusterRole
-		require.NoError(t, yaml.UnmarshalStrict(content, &role))
+		var rules []rbacv1.PolicyRule
+		for document := range strings.SplitSeq(string(content), "---\n") { // the lease is of one namespace
+			var role rbacv1.ClusterRole
+			require.NoError(t, yaml.UnmarshalStrict([]byte(document), &role))
+			rules = append(rules, role.Rules...)
+		}
 		var there, here []string
-		for _, rule := range role.Rules {
+		for _, rule := range rules {
 			for _, resource := range rule.Resources {
 				for _, verb := range rule.Verbs {
 					require.Len(t, rule.APIGroups, 1)

@@ -4,14 +4,20 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
+	"galaxy.io/runtime-manager/pkg/apiserver"
 )
 
 // inCluster stands for the cluster whose pod the manager runs in.
@@ -61,6 +67,20 @@ func (a *App) serveCluster(ctx context.Context, database *database) error {
 	group.Go(func() error { giveBackMemory(ctx, giveBackInterval); return nil })
 	group.Go(func() error { return a.runLoop(ctx, api, database) })
 	return group.Wait()
+}
+
+// neededOfCluster are the dependencies without which services are not answered,
+// where the records are a cluster's.
+func (a *App) neededOfCluster() []healthz.HealthChecker {
+	return []healthz.HealthChecker{
+		apiserver.Check("postgres", func(ctx context.Context) error { return ask(ctx, &a.pool, (*pgxpool.Pool).Ping) }),
+		apiserver.Check("migrations", a.migrated),
+		apiserver.Check("cluster", func(ctx context.Context) error {
+			return ask(ctx, &a.records, func(records *client.Reader, ctx context.Context) error {
+				return (*records).Get(ctx, client.ObjectKey{Name: metav1.NamespaceDefault}, &corev1.Namespace{})
+			})
+		}),
+	}
 }
 
 // knowsRecords fails if somebody has to install the definitions first: a manager

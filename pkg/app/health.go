@@ -65,6 +65,10 @@ func (a *App) dependencies() apiserver.Dependencies {
 // of them: the API server's own are among them.
 func (a *App) allDependencies(ctx context.Context) apiserver.Dependencies {
 	d := a.dependencies()
+	if a.config.Kubeconfig != "" {
+		d.Needed = append(a.neededOfCluster(), healthz.NewShutdownHealthz(ctx.Done()))
+		return d
+	}
 	d.Needed = append([]healthz.HealthChecker{
 		apiserver.Check("postgres", func(ctx context.Context) error { return ask(ctx, &a.store, (*store.Backend).Healthy) }),
 		apiserver.Check("crds", func(ctx context.Context) error { return ask(ctx, &a.api, (*apiserver.Server).Serving) }),

@@ -29,6 +29,7 @@ import (
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/plan"
+	"galaxy.io/runtime-manager/pkg/postgres/postgrestest"
 )
 
 // The reference game, as `make image` builds it.
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	postgrestest.Main(m)
 }
 
 // patience is how long anything may take on a busy machine before a test fails.

@@ -72,7 +72,8 @@ registry:
 	@hack/registry.sh
 
 .PHONY: build
-
+build: ## Build the manager and rtctl into bin/
+	go build -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/ ./cmd/runtime-manager ./cmd/rtctl
 
 .PHONY: image
 image: build game-image ## Build the manager into an image, and the reference game, in two versions
@@ -81,6 +82,20 @@ image: build game-image ## Build the manager into an image, and the reference ga
 .PHONY: game-image
 game-image:
 	@hack/image.sh 1.0.0 1.0.1
+
+# PLATFORMS narrows it to some, such as linux/amd64.
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+.PHONY: release
+release: ## Pack archives, bills of materials and their sums into dist/
+	@VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' PLATFORMS='$(PLATFORMS)' hack/release.sh
+
+.PHONY: check-release
+check-release: ## Pack this platform's release twice, compare, and try what is in it
+	@$(MAKE) --no-print-directory release PLATFORMS=$(shell go env GOOS)/$(shell go env GOARCH)
+	@mv dist/SHA256SUMS bin/first-release
+	@$(MAKE) --no-print-directory release PLATFORMS=$(shell go env GOOS)/$(shell go env GOARCH)
+	diff bin/first-release dist/SHA256SUMS
+	go test -count=1 -tags release ./hack/release
 
 .PHONY: generate
 generate: ## Generate deep copies, the CRD, the role and the OpenAPI definitions

@@ -23,4 +23,4 @@ fi
 directory=$data
 [ "${data#/}" != "$data" ] || directory=$PWD/$data
 tag=$(printf %s "$directory/postgres" | sha256sum | cut -c 1-8)
-rm -rf bin "$data" "/var/lib/runtime-manager/postgres-$tag"
+rm -rf bin dist "$data" "/var/lib/runtime-manager/postgres-$tag"

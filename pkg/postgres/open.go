@@ -76,20 +76,9 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("connecting to the database: %w", ctx.Err())
 		}
-		if viaPooler(err) {
-			err = fmt.Errorf("a connection pooler answers, and the URL must name PostgreSQL itself: %w", err)
-		}
-		return nil, fmt.Errorf("connecting to the database: %s", oneLine(err))
+		return nil, fmt.Errorf("connecting to the database: %s", oneLine(explain(err)))
 	}
 	return pool, nil
-}
-
-// viaPooler says that who answers does not know the settings of our sessions.
-// PostgreSQL does; PgBouncer calls that a violation of the protocol. LISTEN, and
-// the lock that migrations take, need a session that is ours from end to end.
-func viaPooler(err error) bool {
-	var refusal *pgconn.PgError
-	return errors.As(err, &refusal) && refusal.Code == "08P01" // protocol_violation
 }
 
 func errURL(of string) error {
@@ -110,6 +99,9 @@ func prepare(config *pgx.ConnConfig) {
 // choose, it chooses: off becomes on, and whatever asks for more, such as
 // remote_apply, stays. fsync is the server's, so nothing is left but to say no.
 func makeDurable(ctx context.Context, conn *pgx.Conn) error {
+	if err := checkVersion(conn.PgConn().ParameterStatus("server_version")); err != nil {
+		return err
+	}
 	var fsync, commit string
 	err := conn.QueryRow(ctx, "SELECT current_setting('fsync'), current_setting('synchronous_commit')",
 		pgx.QueryExecModeSimpleProtocol).Scan(&fsync, &commit)

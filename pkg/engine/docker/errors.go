@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"regexp"
 	"strings"
@@ -69,10 +70,22 @@ func startKind(text string) engine.Kind {
 	return engine.StartFailed
 }
 
+// What keeps us from an engine, and what to do about it. The SDK's words name the
+// socket, and a path of the host is nothing for those who read records.
+var (
+	errDenied = errors.New("permission denied on the engine's socket: run the manager as root, or as a user in the socket's group (usermod -aG docker USER)")
+	errSilent = errors.New("no engine answers: start it (systemctl start docker), or name its address with --docker-host")
+)
+
 // clean keeps of an engine's error what a person needs.
 func clean(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		return context.DeadlineExceeded
+	case errors.Is(err, fs.ErrPermission):
+		return errDenied
+	case client.IsErrConnectionFailed(err) && strings.HasPrefix(err.Error(), "Cannot connect to the Docker daemon"):
+		return errSilent
 	}
 	if text := tidy(err.Error()); text != err.Error() {
 		return errors.New(text)

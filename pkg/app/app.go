@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 
 	"github.com/go-logr/logr"
 
@@ -54,6 +55,9 @@ func newApp(config Config, log logr.Logger, engine engine.Engine) (*App, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := checkStateRoot(config.StateRoot); err != nil {
+		return nil, errors.Join(err, dir.close())
+	}
 	a := &App{config: config, log: log, dir: dir, engine: engine, kubeconfig: make(chan string, 1)}
 	if err := a.listen(); err != nil {
 		return nil, errors.Join(err, a.close())
@@ -63,25 +67,30 @@ func newApp(config Config, log logr.Logger, engine engine.Engine) (*App, error) 
 
 func (a *App) listen() (err error) {
 	if a.config.Kubeconfig == "" {
-		if a.listener, err = net.Listen("tcp", a.config.APIAddress); err != nil {
-			return fmt.Errorf("--api-address: %w", err)
+		if a.listener, err = listenOn("--api-address", a.config.APIAddress); err != nil {
+			return err
 		}
 	}
-	if a.services, err = listenUnlessOff(a.config.RESTAddress); err != nil {
-		return fmt.Errorf("--rest-address: %w", err)
+	if a.services, err = listenOn("--rest-address", a.config.RESTAddress); err != nil {
+		return err
 	}
-	if a.telemetry, err = listenUnlessOff(a.config.MetricsAddress); err != nil {
-		return fmt.Errorf("--metrics-address: %w", err)
-	}
-	return nil
+	a.telemetry, err = listenOn("--metrics-address", a.config.MetricsAddress)
+	return err
 }
 
-// listenUnlessOff returns nil for the address 0.
-func listenUnlessOff(address string) (net.Listener, error) {
+// listenOn returns nil for the address 0, where that is one.
+func listenOn(flag, address string) (net.Listener, error) {
 	if address == "0" {
 		return nil, nil
 	}
-	return net.Listen("tcp", address)
+	listener, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w: ss -ltnp tells by whom, and the flag takes another one", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	return listener, nil
 }
 
 // close lets go of what New took.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // dataDir is the data directory, held by one process at a time.
@@ -65,3 +67,15 @@ func identity(lock *os.File) (string, error) {
 }
 
 func (d *dataDir) close() error { return d.lock.Close() }
+
+// checkStateRoot makes the directory of the games' state if need be, and says at
+// once what each new game would meet.
+func checkStateRoot(path string) error {
+	if err := os.MkdirAll(path, 0o711); err != nil {
+		return fmt.Errorf("--state-root: %w", err)
+	}
+	if err := unix.Access(path, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("--state-root %s: no state directories can be made there: %w", path, err)
+	}
+	return nil
+}

@@ -3,6 +3,8 @@ package app
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,4 +30,25 @@ func TestEachDataDirectoryIsOneReplica(t *testing.T) {
 	require.NotEqual(t, name, open(copied))
 	require.NoError(t, os.Remove(filepath.Join(first, "lock")))
 	require.NotEqual(t, name, open(first), "another container's directory at the same place")
+}
+
+// Root may write everywhere, so it becomes somebody else, on a thread that ends
+// with it.
+func TestStateRootOfSomebodyElse(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(root), 0o711))
+	require.NoError(t, os.Chmod(root, 0o555))
+	checked := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if os.Getuid() == 0 {
+			_, _, _ = syscall.RawSyscall(syscall.SYS_SETRESUID, 65534, 65534, 65534)
+		}
+		checked <- checkStateRoot(root)
+	}()
+	require.EqualError(t, <-checked, "--state-root "+root+": no state directories can be made there: permission denied")
+
+	made := filepath.Join(t.TempDir(), "games")
+	require.NoError(t, checkStateRoot(made))
+	require.DirExists(t, made)
 }

@@ -463,15 +463,17 @@ func TestBadConfiguration(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"port in use":              {func(c *Config) { c.APIAddress = occupied(t) }, "address already in use"},
+		"port in use":              {func(c *Config) { c.APIAddress = occupied(t) }, "address already in use: ss -ltnp tells by whom"},
 		"wrong address":            {func(c *Config) { c.APIAddress = "nonsense" }, "--api-address"},
 		"REST for other machines":  {func(c *Config) { c.RESTAddress = "0.0.0.0:7080" }, "--rest-address: must be on the loopback"},
 		"REST for every address":   {func(c *Config) { c.RESTAddress = ":7080" }, "--rest-address: must be on the loopback"},
 		"REST port in use":         {func(c *Config) { c.RESTAddress = occupied(t) }, "--rest-address: listen"},
+		"metrics port in use":      {func(c *Config) { c.MetricsAddress = occupied(t) }, "--metrics-address: listen"},
+		"unwritable state root":    {func(c *Config) { c.StateRoot = "/proc/nowhere" }, "--state-root: mkdir /proc/nowhere"},
 		"REST without a port":      {func(c *Config) { c.RESTAddress = "127.0.0.1" }, "--rest-address"},
 		"no namespace":             {func(c *Config) { c.GamesNamespace = "Games!" }, "--games-namespace"},
 		"unwritable directory":     {func(c *Config) { c.DataDir = "/proc/nowhere" }, "--data-dir"},
-		"unreachable database":     {func(c *Config) { c.DatabaseURL = "postgres://nobody:secret@127.0.0.1:9/none" }, "127.0.0.1"},
+		"unreachable database":     {func(c *Config) { c.DatabaseURL = "postgres://nobody:secret@127.0.0.1:9/none" }, "--database-url: connecting to the database: failed to connect to `user=nobody database=none`: 127.0.0.1:9"},
 		"wrong docker host":        {func(c *Config) { c.DockerHost = "nonsense" }, "--docker-host"},
 		"no file of credentials":   {func(c *Config) { c.RegistryConfig = "/nowhere/config.json" }, "--registry-config"},
 		"no concurrency at all":    {func(c *Config) { c.Concurrency = 0 }, "--concurrency"},

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -42,6 +43,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, database.close()) }()
 	a.pool.Store(database.pool)
+	if err := a.clocksAgree(ctx); err != nil {
+		a.log.Info("times in records and in history will not fit together: have NTP set the clocks", "reason", err.Error())
+	}
 
 	prepare := postgres.CheckMigrated
 	if a.config.Migrate {
@@ -115,7 +119,11 @@ func (a *App) openDatabase(ctx context.Context) (*database, error) {
 		d.embedded, url = embedded, embedded.URL()
 	}
 	var err error
-	if d.pool, err = postgres.Open(ctx, url); err != nil {
+	d.pool, err = postgres.Open(ctx, url)
+	if err != nil && d.embedded == nil {
+		err = fmt.Errorf("--database-url: %w", err)
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil

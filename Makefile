@@ -92,7 +92,7 @@ release: ## Pack archives, bills of materials and their sums into dist/
 .PHONY: check-release
 check-release: ## Pack this platform's release twice, compare, and try what is in it
 	@$(MAKE) --no-print-directory release PLATFORMS=$(shell go env GOOS)/$(shell go env GOARCH)
-	@mv dist/SHA256SUMS bin/first-release
+	@mkdir -p bin && mv dist/SHA256SUMS bin/first-release
 	@$(MAKE) --no-print-directory release PLATFORMS=$(shell go env GOOS)/$(shell go env GOARCH)
 	diff bin/first-release dist/SHA256SUMS
 	go test -count=1 -tags release ./hack/release

@@ -17,7 +17,7 @@ var GroupVersion = schema.GroupVersion{Group: "runtime.galaxy.io", Version: "v1a
 
 // AddToScheme registers the record types with a scheme.
 func AddToScheme(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &GameRuntime{}, &GameRuntimeList{}, &DriftReport{}, &DriftReportList{}, &GameRuntimeHistory{}, &GameRuntimePlan{})
+	scheme.AddKnownTypes(GroupVersion, &GameRuntime{}, &GameRuntimeList{}, &DriftReport{}, &DriftReportList{}, &GameRuntimeHistory{}, &GameRuntimePlan{}, &GameRuntimeStats{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

@@ -101,6 +101,10 @@ func (s *Server) assemble(o Options) error {
 		}
 		s.subresources = append(s.subresources, plans{plan: o.Plan, records: records.Resource(gameRuntimes), log: o.Log}.subresource())
 	}
+	if o.Console != nil {
+		console := newConsole(o, client, config.Authorization.Authorizer, s.sessions)
+		s.subresources = append(s.subresources, console.subresources()...)
+	}
 	config.AggregatedDiscoveryGroupManager = discoverable{aggregated.NewResourceManager("apis"), s.subresources}
 	s.addChecks(config, o)
 	return s.build(config, o)

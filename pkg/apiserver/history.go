@@ -75,9 +75,7 @@ func (h history) entries(ctx context.Context, game types.NamespacedName, since t
 
 // exists fails unless the game has a record, or a story from before since.
 func (h history) exists(ctx context.Context, game types.NamespacedName, since time.Time) error {
-	err := h.client.CoreV1().RESTClient().Get().
-		AbsPath("/apis", gameRuntimes.Group, gameRuntimes.Version, "namespaces", game.Namespace, gameRuntimes.Resource, game.Name).
-		MaxRetries(0).Do(ctx).Error()
+	err := findRecord(ctx, h.client, game)
 	if !apierrors.IsNotFound(err) || since.IsZero() {
 		return err
 	}

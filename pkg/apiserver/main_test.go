@@ -57,6 +57,8 @@ type api struct {
 	stop  func()
 	// ttl asks the database how many seconds an object has to live.
 	ttl func(uid string) (seconds float64)
+	// engine is what the games of the server under test would run on.
+	engine *watchedEngine
 }
 
 func openStore(t *testing.T, options store.Options) *store.Backend {
@@ -76,8 +78,10 @@ func listen(t *testing.T, address string) net.Listener {
 
 func start(t *testing.T, backend Store, dir, address string, crds fs.FS, edit ...func(*Options)) *api {
 	t.Helper()
+	games := newWatchedEngine()
 	options := Options{
-		Store: backend, Dir: dir, Listener: listen(t, address), CRDs: crds, History: readStories, Plan: planAsAsked, Version: "v1.2.3", Log: logr.Discard(),
+		Store: backend, Dir: dir, Listener: listen(t, address), CRDs: crds, History: readStories, Plan: planAsAsked,
+		Console: &Console{Engine: games, View: games.view}, Version: "v1.2.3", Log: logr.Discard(),
 	}
 	for _, e := range edit {
 		e(&options)
@@ -88,7 +92,7 @@ func start(t *testing.T, backend Store, dir, address string, crds fs.FS, edit ..
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
 	stopped := false
-	a := &api{Server: server, t: t, stop: func() {
+	a := &api{Server: server, t: t, engine: games, stop: func() {
 		if stopped {
 			return
 		}
@@ -217,6 +221,19 @@ func TestServer(t *testing.T) {
 		"a history is discovered":             testHistoryDiscovery,
 		"a plan":                              testPlan,
 		"what cannot be planned":              testBadPlan,
+		"a log":                               testLog,
+		"a log that is followed":              testFollowedLog,
+		"no log":                              testNoLog,
+		"wrong questions about a log":         testBadLog,
+		"a program in a game":                 testExec,
+		"a program with input":                testExecInput,
+		"a program on a terminal":             testExecTerminal,
+		"a program whose client leaves":       testExecLeft,
+		"no program":                          testNoExec,
+		"wrong programs":                      testBadExec,
+		"what a game uses":                    testStats,
+		"an engine in trouble":                testConsoleFailures,
+		"the console is discovered":           testConsoleDiscovery,
 		"old clients discover":                testGroupList,
 		"events in both groups":               testEvents,
 		"events are watched in both groups":   testEventWatches,

@@ -60,6 +60,9 @@ type Options struct {
 	History HistoryReader
 	// Plan is behind the subresource plan of games; nil serves none.
 	Plan Planner
+	// Console is behind the subresources log, exec and stats of games; nil serves
+	// none.
+	Console *Console
 	// Version is the build that `kubectl version` shows.
 	Version string
 	Log     logr.Logger
@@ -80,6 +83,10 @@ type Server struct {
 	creds        credentials
 	sources      []tokenSource
 	log          logr.Logger
+	// sessions ends with endSessions, and what lasts as long as a client likes
+	// with it.
+	sessions    context.Context
+	endSessions context.CancelFunc
 
 	ready chan struct{}
 	// waiting holds why it is not ready yet, nil once it is.
@@ -100,6 +107,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{crds: crds, creds: creds, log: o.Log, ready: make(chan struct{})}
+	s.sessions, s.endSessions = context.WithCancel(context.Background())
 	s.setWaiting(errors.New("starting"))
 	if err := s.assemble(o); err != nil {
 		return nil, err
@@ -127,6 +135,7 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // returns early when it can never become ready.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	context.AfterFunc(ctx, s.endSessions) // the requests in flight are waited for
 	group.Go(func() error {
 		if err := s.generic.PrepareRun().RunWithContext(ctx); err != nil {
 			return fmt.Errorf("serving the API: %w", err)

@@ -70,7 +70,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 	server, err := apiserver.New(apiserver.Options{
 		Store: backend, Dir: a.config.DataDir, Listener: a.listener, CRDs: config.CRDs,
 		TokenFile: a.config.TokenFile, AuthenticationConfig: a.config.AuthenticationConfig,
-		Dependencies: a.dependencies(), History: database.history, Plan: a.plan, Version: a.config.Version, Log: a.log.WithName("api"),
+		Dependencies: a.dependencies(), History: database.history, Plan: a.plan, Console: a.console(),
+		Version: a.config.Version, Log: a.log.WithName("api"),
 	})
 	if err != nil {
 		return err

@@ -34,12 +34,12 @@ func (f Fixture) read(t *testing.T, id string, options engine.OutputOptions) []s
 }
 
 func testOutput(t *testing.T, f Fixture) {
-	id := f.create(t, f.spec("chess", Say, "first\xff\x1b", "second"))
+	id := f.create(t, f.spec("chess", Say, "first\x1b", "second"))
 	require.Equal(t, []string{""}, f.read(t, id, all), "it never ran")
 	f.start(t, id)
 	f.ended(t, id)
-	require.ElementsMatch(t, []string{"first\xff\x1b", "second"}, f.read(t, id, all), "as it was written")
-	require.Equal(t, []string{"first\xff\x1b"}, f.read(t, id, engine.OutputOptions{Stdout: true, Tail: -1}))
+	require.ElementsMatch(t, []string{"first\x1b", "second"}, f.read(t, id, all), "as it was written")
+	require.Equal(t, []string{"first\x1b"}, f.read(t, id, engine.OutputOptions{Stdout: true, Tail: -1}))
 	require.Equal(t, []string{"second"}, f.read(t, id, engine.OutputOptions{Stderr: true, Tail: -1}))
 	require.Equal(t, []string{""}, f.read(t, id, engine.OutputOptions{Stdout: true, Stderr: true}), "no line of them")
 	require.Len(t, f.read(t, id, engine.OutputOptions{Stdout: true, Stderr: true, Tail: 1}), 1)
@@ -51,7 +51,7 @@ func testOutput(t *testing.T, f Fixture) {
 	at, text, _ := strings.Cut(lines[1], " ")
 	last, err := time.Parse(time.RFC3339Nano, at)
 	require.NoError(t, err)
-	require.Contains(t, []string{"first\xff\x1b", "second"}, text)
+	require.Contains(t, []string{"first\x1b", "second"}, text)
 	f.start(t, id)
 	f.ended(t, id)
 	require.Len(t, f.read(t, id, all), 4, "of all its runs")

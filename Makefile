@@ -72,8 +72,10 @@ registry:
 	@hack/registry.sh
 
 .PHONY: build
-build: ## Build the manager and rtctl into bin/
+build: ## Build the manager and rtctl into bin/, the latter as kubectl's plugin, too
 	go build -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/ ./cmd/runtime-manager ./cmd/rtctl
+	ln -sf rtctl bin/kubectl-galaxy
+	ln -sf rtctl bin/kubectl_complete-galaxy
 
 .PHONY: image
 image: build game-image ## Build the manager into an image, and the reference game, in two versions

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"galaxy.io/runtime-manager/pkg/apiserver/apiservertest"
@@ -35,6 +36,12 @@ func testCompletion(t *testing.T, server *apiservertest.Server) {
 	require.Equal(t, []string{"checkers", "chess\tRunning"}, complete(t, "history", "-n", "tab", ""))
 	require.Equal(t, []string{"chess\tRunning"}, complete(t, "history", "-n", "tab", "ches"))
 	require.Empty(t, complete(t, "history", "-n", "tab", "chess", ""), "history takes one game")
+	many := &cobra.Command{Use: "start GAME..."}
+	many.SetContext(t.Context())
+	connection := newConnection(managerKubeconfigs)
+	*connection.flags.Namespace = "tab"
+	names, _ := gameNames(connection)(many, []string{"chess"}, "")
+	require.Equal(t, []string{"checkers\t"}, names, "each game once, where there may be many")
 	require.Contains(t, complete(t, "history", "-n", ""), "tab")
 	require.Equal(t, []string{"runtime-manager"}, complete(t, "get", "gr", "--context", "run"))
 	require.Empty(t, complete(t, "get", "gr", "--context", "x"))

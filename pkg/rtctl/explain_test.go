@@ -123,6 +123,21 @@ func TestConnectionErrors(t *testing.T) {
 	})
 }
 
+// A process says that one line and nothing else, unless it is asked for more.
+func TestLibrariesAreQuiet(t *testing.T) {
+	m := startManager(t)
+	path := filepath.Join(here(t), "kubeconfig")
+	kubeconfig(t, path, m.URL, m.authority())
+	m.Close()
+	p := program(t, self(t), "get", "gr", "--kubeconfig", path)
+	require.Equal(t, 1, p.code(t))
+	require.Regexp(t, `^rtctl: no manager answers at [^\n]*\n$`, p.out.String())
+
+	p = program(t, self(t), "get", "gr", "--kubeconfig", path, "-v", "6")
+	require.Equal(t, 1, p.code(t))
+	require.Contains(t, p.out.String(), `verb="GET" url="`+m.URL)
+}
+
 func TestKubeconfigErrors(t *testing.T) {
 	here(t)
 	m := startManager(t)

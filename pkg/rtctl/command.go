@@ -32,6 +32,7 @@ const (
 // gameVerbs are what kubectl cannot do. The help keeps their order, and one whose
 // Use names a GAME has the names completed.
 var gameVerbs = []func(genericiooptions.IOStreams, *connection) *cobra.Command{
+	statusCommand,
 	historyCommand,
 	driftCommand,
 	planCommand,

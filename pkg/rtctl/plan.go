@@ -169,6 +169,10 @@ func (o *planOptions) applied(streams genericiooptions.IOStreams, info *resource
 	merged, err := diff.InfoObject{
 		LocalObj: local, Info: info, Force: true, ServerSideApply: o.serverSide, ForceConflicts: true, FieldManager: manager, IOStreams: streams,
 	}.Merged()
+	if apierrors.IsForbidden(err) { // who may only look may ask all the same
+		fmt.Fprintf(streams.ErrOut, "%s/%s: you may not apply it, and what it leaves out is taken for the default\n", info.Namespace, info.Name)
+		merged, err = local, nil
+	}
 	if err != nil {
 		return nil, err
 	}

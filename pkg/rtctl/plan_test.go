@@ -26,7 +26,6 @@ spec: {image: galaxy/demo-game:1.0.1, resources: {memory: 1Gi}}
 func testPlanFiles(t *testing.T, server *apiservertest.Server) {
 	server.Namespace(t, "planned")
 	in(t, "apply", "-n", "planned", "-f", file(t, chess))
-	before := in(t, "get", "gr", "-n", "planned", "-o", "yaml")
 	stdout, _, err := rtctl(t, "plan", "-n", "planned", "-f", file(t, chess))
 	require.NoError(t, err)
 	require.Equal(t, "planned/chess: in sync, nothing to do\n", stdout)
@@ -45,7 +44,7 @@ func testPlanFiles(t *testing.T, server *apiservertest.Server) {
 
 	// What the file no longer says, apply would take back.
 	in(t, "apply", "-n", "planned", "-f", file(t, strings.Replace(biggerNewerChess, "1.0.1", "1.0.0", 1)))
-	before = in(t, "get", "gr", "-n", "planned", "-o", "yaml")
+	before := in(t, "get", "gr", "-n", "planned", "-o", "yaml")
 	stdout, _, err = rtctl(t, "plan", "-n", "planned", "-f", file(t, chess))
 	require.NoError(t, err)
 	require.Equal(t, "planned/chess: in sync, nothing to do\n", stdout)
@@ -66,6 +65,11 @@ func testPlanFiles(t *testing.T, server *apiservertest.Server) {
 	stdout, _, err = rtctl(t, "plan", "-n", "planned", "-f", file(t, biggerNewerChess), "--server-side")
 	require.Equal(t, &failure{code: exitDiffers}, err)
 	require.Contains(t, stdout, "RESTARTS")
+
+	stdout, stderr, err = rtctl(t, "plan", "-n", "planned", "-f", file(t, biggerNewerChess), "--as", "somebody", "--as-group", "galaxy:viewers")
+	require.Equal(t, &failure{code: exitDiffers}, err, stderr)
+	require.Contains(t, stdout, "RESTARTS")
+	require.Contains(t, stderr, "planned/chess: you may not apply it, and what it leaves out is taken for the default\n")
 
 	require.Equal(t, before, in(t, "get", "gr", "-n", "planned", "-o", "yaml"), "nothing was done")
 }

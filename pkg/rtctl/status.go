@@ -31,7 +31,7 @@ type managerStatus struct {
 	Server  string `json:"server"`
 	Version string `json:"version"`
 	Client  string `json:"client"`
-	// Ready says that no dependency fails, and that somebody leads.
+	// Ready says that all dependencies are ok, and that somebody leads.
 	Ready        bool         `json:"ready"`
 	Dependencies []dependency `json:"dependencies"`
 	// Leader, Games and Engines are missing where they cannot be told: Untold says why.
@@ -45,10 +45,20 @@ type managerStatus struct {
 
 // dependency is one line of /readyz.
 type dependency struct {
-	Name   string `json:"name"`
-	Ready  bool   `json:"ready"`
+	Name string `json:"name"`
+	// State is ok, degraded where requests are answered all the same, or failed.
+	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`
 }
+
+const (
+	stateOK       = "ok"
+	stateDegraded = "degraded"
+	stateFailed   = "failed"
+)
+
+// marks are how /readyz begins its lines.
+var marks = map[string]string{"[+]": stateOK, "[~]": stateDegraded, "[-]": stateFailed}
 
 // leader is who acts, of all the replicas.
 type leader struct {
@@ -84,7 +94,7 @@ func statusCommand(streams genericiooptions.IOStreams, connection *connection) *
 		Short: "Show how the manager itself is, and what it depends on",
 		Long: "Show how the manager itself is: each dependency, who leads, and its games in numbers. Why a\n" +
 			"dependency fails is shown to admins.\n\n" +
-			"It ends with 0 where all dependencies are ready and somebody leads, and with 1 otherwise. That\n" +
+			"It ends with 0 where all dependencies are ok and somebody leads, and with 1 otherwise. That\n" +
 			"a game is not ready counts as its own trouble, and not as the manager's.",
 		Example: "  rtctl status\n  rtctl status -o json",
 		Args:    cobra.NoArgs,
@@ -141,7 +151,7 @@ func askStatus(ctx context.Context, connection *connection, program string) (*ma
 	if status.Dependencies, err = askReadiness(ctx, client); err != nil {
 		return nil, connection.explain(err)
 	}
-	status.Ready = !slices.ContainsFunc(status.Dependencies, func(d dependency) bool { return !d.Ready })
+	status.Ready = !slices.ContainsFunc(status.Dependencies, func(d dependency) bool { return d.State != stateOK })
 	for what, ask := range map[string]func() error{
 		"who leads": func() (err error) {
 			status.Leader, err = askLeader(ctx, client, status.at)
@@ -174,12 +184,16 @@ func askReadiness(ctx context.Context, client *rest.RESTClient) ([]dependency, e
 	var all []dependency
 	for line := range strings.Lines(content) {
 		mark, told := line[:min(len(line), 3)], line[min(len(line), 3):]
-		name, reason, _ := strings.Cut(strings.TrimSpace(told), " ")
-		switch {
-		case mark == "[-]":
-			all = append(all, dependency{Name: name, Reason: reasonOf(ctx, client, name, reason)})
-		case mark == "[+]" && !slices.Contains(ownChecks, name) && !strings.HasPrefix(name, "poststarthook/"):
-			all = append(all, dependency{Name: name, Ready: true})
+		name, told, _ := strings.Cut(strings.TrimSpace(told), " ")
+		switch state := marks[mark]; state {
+		case "":
+		case stateOK:
+			if !slices.Contains(ownChecks, name) && !strings.HasPrefix(name, "poststarthook/") {
+				all = append(all, dependency{Name: name, State: state})
+			}
+		default:
+			_, reason, _ := strings.Cut(told, ": ")
+			all = append(all, dependency{Name: name, State: state, Reason: reasonOf(ctx, client, name, reason)})
 		}
 	}
 	if len(all) == 0 {

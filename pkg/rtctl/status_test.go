@@ -22,7 +22,7 @@ import (
 func TestStatus(t *testing.T) {
 	var away atomic.Bool
 	server := apiservertest.Start(t, func(o *apiserver.Options) {
-		o.Checks = append(o.Checks, apiserver.Check("engine", func(context.Context) error {
+		o.Dependencies.Used = append(o.Dependencies.Used, apiserver.Check("engine", func(context.Context) error {
 			if away.Load() {
 				return errors.New("not reachable: connection refused")
 			}
@@ -68,8 +68,8 @@ func TestStatus(t *testing.T) {
 	told, err = ask()
 	require.NoError(t, err)
 	require.True(t, told.Ready)
-	require.Contains(t, told.Dependencies, dependency{Name: "postgres", Ready: true})
-	require.Contains(t, told.Dependencies, dependency{Name: "engine", Ready: true})
+	require.Contains(t, told.Dependencies, dependency{Name: "postgres", State: stateOK})
+	require.Contains(t, told.Dependencies, dependency{Name: "engine", State: stateOK})
 	for _, d := range told.Dependencies {
 		require.NotContains(t, d.Name, "poststarthook")
 	}
@@ -86,10 +86,10 @@ func TestStatus(t *testing.T) {
 	away.Store(true)
 	told, err = ask()
 	require.Equal(t, &failure{code: 1}, err)
-	require.Contains(t, told.Dependencies, dependency{Name: "engine", Reason: "not reachable: connection refused"})
+	require.Contains(t, told.Dependencies, dependency{Name: "engine", State: stateDegraded, Reason: "not reachable: connection refused"})
 	told, err = ask("--as", "somebody", "--as-group", "galaxy:viewers")
 	require.Equal(t, &failure{code: 1}, err)
-	require.Contains(t, told.Dependencies, dependency{Name: "engine", Reason: "failed: reason withheld"}, "why is not for everybody")
+	require.Contains(t, told.Dependencies, dependency{Name: "engine", State: stateDegraded, Reason: "reason withheld"}, "why is not for everybody")
 	require.NotNil(t, told.Games)
 	away.Store(false)
 
@@ -117,7 +117,7 @@ func TestStatus(t *testing.T) {
 func TestTellStatus(t *testing.T) {
 	s := &managerStatus{
 		Server: "https://127.0.0.1:7443", Version: "v1.37.2+runtime-manager.v0.3.0", Client: "v0.3.1", at: began.Add(time.Minute),
-		Dependencies: []dependency{{Name: "postgres", Ready: true}, {Name: "engine", Reason: "not reachable"}},
+		Dependencies: []dependency{{Name: "postgres", State: stateOK}, {Name: "engine", State: stateDegraded, Reason: "not reachable"}, {Name: "crds", State: stateFailed, Reason: "starting"}},
 		Leader:       &leader{Holder: "host_1234", Leads: true, Since: began, Renewed: began.Add(58 * time.Second)},
 		Games:        &gamesStatus{Total: 14, Wanted: 13, Ready: 12, Drifted: 1, Phases: map[string]int{"Stopped": 1, "Running": 12, "Pulling": 1}},
 		Engines:      []engineSeen{{Name: "host", Orphans: 2, Frozen: "5 of 14 vanished"}},
@@ -128,7 +128,8 @@ func TestTellStatus(t *testing.T) {
 	require.Equal(t, `Server         https://127.0.0.1:7443, v1.37.2+runtime-manager.v0.3.0
 Client         v0.3.1
 Dependencies   postgres   ok
-               engine     FAILS: not reachable
+               engine     DEGRADED: not reachable
+               crds       FAILED: starting
 Leader         host_1234, since 2026-11-25 16:00:00, renewed 2s ago
 Games          14, 12 of 13 that are to run are ready, 1 with drift
 Phases         Pulling 1, Running 12, Stopped 1

@@ -37,9 +37,9 @@ func (s *managerStatus) tell(out io.Writer, palette palette, place *time.Locatio
 		if i == 0 {
 			what = "Dependencies"
 		}
-		state := "ok"
-		if !d.Ready {
-			state = "FAILS: " + d.Reason
+		state := d.State
+		if d.Reason != "" {
+			state = strings.ToUpper(state) + ": " + d.Reason
 		}
 		row(what, fmt.Sprintf("%-10s %s", d.Name, state))
 	}

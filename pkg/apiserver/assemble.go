@@ -69,6 +69,9 @@ func (s *Server) assemble(o Options) error {
 	if err := s.secure(config, o); err != nil {
 		return err
 	}
+	for _, source := range s.sources {
+		o.Dependencies.Used = append(o.Dependencies.Used, source.dependency())
+	}
 	client, err := kubernetes.NewForConfig(loopback(config.LoopbackClientConfig))
 	if err != nil {
 		return fmt.Errorf("building the loopback client: %w", err)

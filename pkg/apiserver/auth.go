@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/union"
 	"k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/healthz"
 )
 
 // tokenSource knows people by their bearer tokens, by what a file says, and says
@@ -20,6 +21,8 @@ import (
 type tokenSource interface {
 	authenticator.Token
 	run(ctx context.Context, log logr.Logger)
+	// dependency is what /readyz tells of it: others are known without it.
+	dependency() healthz.HealthChecker
 }
 
 func openTokenSources(o Options) ([]tokenSource, error) {

@@ -21,6 +21,7 @@ import (
 	authenticationcel "k8s.io/apiserver/pkg/authentication/cel"
 	tokenunion "k8s.io/apiserver/pkg/authentication/token/union"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
 )
 
@@ -51,6 +52,7 @@ type issuers struct {
 // generation is the issuers of one version of the file.
 type generation struct {
 	authenticator.Token
+	checks  []func() error
 	stop    context.CancelFunc
 	reached chan struct{} // closed once the keys of all are known
 }
@@ -85,6 +87,21 @@ func (i *issuers) run(ctx context.Context, log logr.Logger) {
 	i.file.follow(ctx, log, use)
 }
 
+// dependency is the file, and the issuers whose keys are not known yet.
+func (i *issuers) dependency() healthz.HealthChecker {
+	return Check("issuers", func(context.Context) error {
+		current := i.current.Load()
+		if current == nil {
+			return errors.New("not asked yet")
+		}
+		failures := []error{i.file.check()}
+		for _, check := range current.checks {
+			failures = append(failures, check())
+		}
+		return errors.Join(failures...)
+	})
+}
+
 // use replaces the issuers, once the new ones answer: nobody who comes with a token
 // of one that is in both is turned away.
 func (i *issuers) use(ctx context.Context, config []apiserverconfig.JWTAuthenticator, log logr.Logger) error {
@@ -115,7 +132,7 @@ func newGeneration(ctx context.Context, config []apiserverconfig.JWTAuthenticato
 			stop()
 			return nil, fmt.Errorf("preparing the issuer %s: %w", c.Issuer.URL, err)
 		}
-		tokens = append(tokens, issuer)
+		tokens, next.checks = append(tokens, issuer), append(next.checks, issuer.HealthCheck)
 		all.Go(func() { reach(ctx, issuer.HealthCheck, log.WithValues("issuer", c.Issuer.URL)) })
 	}
 	go func() {

@@ -167,10 +167,12 @@ func TestIssuerThatIsAwayAtTheStart(t *testing.T) {
 	runSource(t, known, log.logger())
 	require.Eventually(t, func() bool { return log.count("cannot be reached") == 1 }, patience, time.Millisecond)
 	require.Empty(t, userOf(t, known, issuer.token(nil)))
+	require.Error(t, healthOf(known))
 	issuer.server.StartTLS()
 	require.Eventually(t, func() bool { return userOf(t, known, issuer.token(nil)) != "" }, patience, time.Millisecond)
 	require.Eventually(t, func() bool { return log.count("the issuer of tokens was reached") == 1 }, patience, time.Millisecond)
 	require.Equal(t, 1, log.count("cannot be reached"))
+	require.NoError(t, healthOf(known))
 }
 
 func TestIssuersAreReadAgain(t *testing.T) {
@@ -194,6 +196,7 @@ func TestIssuersAreReadAgain(t *testing.T) {
 	}, patience, time.Millisecond)
 	write("jwt: nonsense")
 	require.Eventually(t, func() bool { return log.count("still counts") == 1 }, patience, time.Millisecond)
+	require.ErrorContains(t, healthOf(known), "nonsense")
 	require.NotEmpty(t, who("rtctl"))
 	write(issuer.config("rtctl"))
 	require.Eventually(t, func() bool { return who("runtime-manager") == "" }, patience, time.Millisecond)
@@ -232,4 +235,21 @@ func TestAuthenticationConfigIsChecked(t *testing.T) {
 			require.NotContains(t, err.Error(), "\n", "one line")
 		})
 	}
+}
+
+func TestFilesOfThePagesAreUnderstood(t *testing.T) {
+	page, err := os.ReadFile("../../docs/runtime.md")
+	require.NoError(t, err)
+	block := func(language, start string) []byte {
+		_, after, found := strings.Cut(string(page), "```"+language+"\n"+start)
+		require.True(t, found, language)
+		content, _, _ := strings.Cut(after, "```")
+		return []byte(start + content)
+	}
+	config, err := parseIssuers(block("yaml", "apiVersion: apiserver.config"))
+	require.NoError(t, err)
+	require.Len(t, config, 1)
+	tokens, err := parseTokens(block("csv", ""))
+	require.NoError(t, err)
+	require.Equal(t, "ci galaxy:writers", userOf(t, tokens, digest("5b3c0a77cf1e4d1f8a52")))
 }

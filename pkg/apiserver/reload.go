@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -26,8 +27,16 @@ type watchedFile[T any] struct {
 	parse      func(content []byte) (T, error)
 
 	content []byte
-	// failure is what was wrong with the file when it was last looked at.
-	failure string
+	// failure is what was wrong with the file when it was last looked at; nil is nothing.
+	failure atomic.Pointer[error]
+}
+
+// check says what is wrong with the file.
+func (f *watchedFile[T]) check() error {
+	if failure := f.failure.Load(); failure != nil {
+		return *failure
+	}
+	return nil
 }
 
 // load reads the file for the first time.
@@ -55,7 +64,8 @@ func (f *watchedFile[T]) follow(ctx context.Context, log logr.Logger, use func(T
 
 func (f *watchedFile[T]) look(log logr.Logger, use func(T)) {
 	content, err := f.read(f.path)
-	if err == nil && f.failure == "" && bytes.Equal(content, f.content) {
+	before := f.check()
+	if err == nil && before == nil && bytes.Equal(content, f.content) {
 		return
 	}
 	var said T
@@ -63,13 +73,14 @@ func (f *watchedFile[T]) look(log logr.Logger, use func(T)) {
 		said, err = f.parse(content)
 	}
 	if err != nil {
-		if f.failure != err.Error() {
-			f.failure = err.Error()
+		f.failure.Store(&err)
+		if before == nil || before.Error() != err.Error() {
 			log.Error(err, "the "+f.what+" is not understood: what it said before still counts")
 		}
 		return
 	}
-	f.content, f.failure = content, ""
+	f.content = content
+	f.failure.Store(nil)
 	use(said)
 	log.Info("the " + f.what + " was read again")
 }

@@ -145,6 +145,11 @@ func testIssuerAccess(t *testing.T, a *api, issuer *issuer) {
 		code, _ := a.ask(client, method, path, "")
 		return code
 	}
+	require.Regexp(t, `\[.\]token-file ok\n\[.\]issuers `, a.readiness())
+	for token, want := range map[string]int{"": http.StatusUnauthorized, "token-of-the-viewer": http.StatusForbidden} {
+		code, _ := a.call("/readyz/issuers", token, nil)
+		require.Equal(t, want, code, "why an issuer is away is for admins")
+	}
 	const records = "/apis/runtime.galaxy.io/v1alpha1/namespaces/default/gameruntimes"
 	require.Eventually(t, func() bool { return ask(http.MethodGet, records, issuer.token(nil)) == http.StatusOK }, patience, 10*time.Millisecond)
 	require.Equal(t, http.StatusForbidden, ask(http.MethodDelete, records+"/chess", issuer.token(nil)))

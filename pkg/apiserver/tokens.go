@@ -17,6 +17,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/token/tokenfile"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/server/healthz"
 )
 
 // CheckTokenFile says what is wrong with a file of bearer tokens.
@@ -51,6 +52,10 @@ func (t *tokenFile) AuthenticateToken(ctx context.Context, token string) (*authe
 
 func (t *tokenFile) run(ctx context.Context, log logr.Logger) {
 	t.file.follow(ctx, log, t.known.Store)
+}
+
+func (t *tokenFile) dependency() healthz.HealthChecker {
+	return Check("token-file", func(context.Context) error { return t.file.check() })
 }
 
 func digest(token string) string {

@@ -2,6 +2,8 @@ package apiserver
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,7 +114,13 @@ func userOf(t *testing.T, source authenticator.Token, token string) string {
 	return strings.Join(append([]string{response.User.GetName()}, response.User.GetGroups()...), " ")
 }
 
+// healthOf is what /readyz tells of a source.
+func healthOf(source tokenSource) error {
+	return source.dependency().Check(httptest.NewRequest(http.MethodGet, readyz, nil))
+}
+
 func TestTokenFileIsReadAgain(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.csv")
 	write := func(content string) { require.NoError(t, os.WriteFile(path, []byte(content), 0o600)) }
 	becomes := func(source authenticator.Token, token, who string) {
@@ -149,4 +157,7 @@ func TestTokenFileIsReadAgain(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	require.Eventually(t, func() bool { return log.count("no such file") == 1 }, patience, time.Millisecond)
 	require.Equal(t, "eve", userOf(t, tokens, "t3"), "what the file said before still counts")
+	require.ErrorContains(t, healthOf(tokens), "no such file")
+	write("t3,eve,3\n")
+	require.Eventually(t, func() bool { return healthOf(tokens) == nil }, patience, time.Millisecond, "as before, and well")
 }

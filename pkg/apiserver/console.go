@@ -128,7 +128,7 @@ func (c console) explain(err error, game types.NamespacedName) *apierrors.Status
 	case engine.NotRunning:
 		explained = unfit(game, notRunning)
 	case engine.Timeout:
-		explained = apierrors.NewTimeoutError("the engine did not answer in time", 1)
+		explained = apierrors.NewTimeoutError("the engine did not answer in time", 0)
 	case engine.Unreachable:
 		explained = apierrors.NewServiceUnavailable("the engine does not answer; try again soon")
 	default:

@@ -34,6 +34,9 @@ const (
 var gameVerbs = []func(genericiooptions.IOStreams, *connection) *cobra.Command{
 	statusCommand,
 	historyCommand,
+	logsCommand,
+	topCommand,
+	execCommand,
 	driftCommand,
 	planCommand,
 	startCommand,

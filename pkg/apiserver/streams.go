@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/remotecommand"
+	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
@@ -65,7 +67,8 @@ func overWebSocket(ctx context.Context, w http.ResponseWriter, req *http.Request
 	conn := wsstream.NewConn(map[string]wsstream.ChannelProtocolConfig{
 		remotecommand.StreamProtocolV5Name: protocol, remotecommand.StreamProtocolV4Name: protocol, // v4 has no end of stdin
 	})
-	_, opened, err := conn.Open(w, req)
+	quiet := req.WithContext(klog.NewContext(req.Context(), logr.Discard())) // to the library each end is an error
+	_, opened, err := conn.Open(w, quiet)
 	if err != nil {
 		return nil, err
 	}

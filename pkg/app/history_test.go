@@ -48,7 +48,7 @@ func (m *manager) awaitHistory(name string, lines ...string) {
 func TestHistoryIsTold(t *testing.T) {
 	m := startManager(t, nil)
 	_, err := m.rtctl("history", "storied")
-	require.EqualError(t, err, "default/storied: there is no such game, and no history of one")
+	require.EqualError(t, err, "default/storied: there is no such game, and no history of one: rtctl get gr -A lists all games")
 
 	m.create(game("storied"))
 	g := m.awaitReady("storied")

@@ -74,6 +74,21 @@ func testPlanFiles(t *testing.T, server *apiservertest.Server) {
 	require.Equal(t, before, in(t, "get", "gr", "-n", "planned", "-o", "yaml"), "nothing was done")
 }
 
+// A record as it is read may be edited on its way back; and kubectl can ask, too.
+func testPlanPiped(t *testing.T, server *apiservertest.Server) {
+	server.Namespace(t, "piped")
+	in(t, "apply", "-n", "piped", "-f", file(t, chess))
+	newer := strings.ReplaceAll(in(t, "get", "gr", "chess", "-n", "piped", "-o", "yaml"), "1.0.0", "1.0.1")
+	p := program(t, self(t), "plan", "-n", "piped", "-f", "-")
+	p.Stdin = strings.NewReader(newer)
+	require.Equal(t, exitDiffers, p.code(t), p.out.String())
+	require.Contains(t, p.out.String(), "piped/chess: RESTARTS the game\n")
+
+	raw := program(t, kubectl(t), "create", "--raw", "/apis/runtime.galaxy.io/v1alpha1/namespaces/piped/gameruntimes/chess/plan", "-f", file(t, newer))
+	require.Zero(t, raw.code(t), raw.out.String())
+	require.Contains(t, raw.out.String(), `"stopsGame":true`)
+}
+
 func testPlanRecords(t *testing.T, server *apiservertest.Server) {
 	server.Namespace(t, "stored")
 	in(t, "apply", "-n", "stored", "-f", file(t, biggerNewerChess), "-f", file(t, strings.Replace(chess, "name: chess", "name: go", 1)))

@@ -24,6 +24,7 @@ func TestVerbsAgainstServer(t *testing.T) {
 	for name, run := range map[string]func(*testing.T, *apiservertest.Server){
 		"plans of files":           testPlanFiles,
 		"plans of records":         testPlanRecords,
+		"plans on their way":       testPlanPiped,
 		"what cannot be planned":   testPlanRefusals,
 		"drift":                    testDrift,
 		"drift as it changes":      testDriftWatch,

@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -40,6 +42,18 @@ func TestReplicas(t *testing.T) {
 	witness := startWitness(t, r.installation())
 	chess, bystander := r.awaitReady("chess"), r.awaitReady("go")
 
+	t.Run("a standby tells what would be done", func(t *testing.T) {
+		standby := &manager{t: t, kubeconfig: r.kubeconfig(1)}
+		newer := filepath.Join(t.TempDir(), "chess.yaml")
+		require.NoError(t, os.WriteFile(newer, []byte(strings.ReplaceAll(standby.yaml("chess"), "1.0.0", "1.0.1")), 0o600))
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			out, err := standby.rtctl("plan", "go")
+			assert.NoError(c, err)
+			assert.Equal(c, "default/go: in sync, nothing to do\n", out)
+			out, _ = standby.rtctl("plan", "-f", newer) // it fails: there is a difference
+			assert.Contains(c, out, "default/chess: RESTARTS the game\n")
+		}, patience, 50*time.Millisecond)
+	})
 	t.Run("killed", func(t *testing.T) {
 		killed := time.Now()
 		r.managers[0].end(syscall.SIGKILL)

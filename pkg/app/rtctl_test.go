@@ -35,6 +35,14 @@ func edited(t *testing.T, from, to string) string {
 	return path
 }
 
+// yaml is a game's record as it is read.
+func (m *manager) yaml(name string) string {
+	m.t.Helper()
+	out, err := m.rtctl("get", "gr", name, "-o", "yaml")
+	require.NoError(m.t, err, out)
+	return out
+}
+
 // What operators ask beside kubectl, of a manager and an engine that are real.
 func TestOperatorsVerbs(t *testing.T) {
 	m := startManager(t, nil)

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -196,4 +198,29 @@ func TestRolesOnAClusterAreTheSame(t *testing.T) {
 func onlyHere(resource string) bool {
 	_, sub, below := strings.Cut(resource, "/")
 	return below && sub != "status" && sub != "finalizers"
+}
+
+// What the authenticator never lets through is refused a second time.
+func TestPathsAreForTheirVerbAndTheirGroups(t *testing.T) {
+	for _, c := range []struct {
+		group, verb, path string
+		want              authorizer.Decision
+	}{
+		{user.AllUnauthenticated, "get", "/readyz", authorizer.DecisionAllow},
+		{user.AllUnauthenticated, "post", "/readyz", authorizer.DecisionNoOpinion},
+		{user.AllUnauthenticated, "get", "/readyz/postgres", authorizer.DecisionNoOpinion},
+		{user.AllUnauthenticated, "get", "/apis", authorizer.DecisionNoOpinion},
+		{user.AllAuthenticated, "get", "/apis/runtime.galaxy.io", authorizer.DecisionAllow},
+		{user.AllAuthenticated, "get", "/apisandmore", authorizer.DecisionNoOpinion},
+		{user.AllAuthenticated, "post", "/apis/runtime.galaxy.io", authorizer.DecisionNoOpinion},
+		{user.AllAuthenticated, "get", "/metrics", authorizer.DecisionNoOpinion},
+		{GroupAdmins, "post", "/metrics", authorizer.DecisionAllow},
+		{user.SystemPrivilegedGroup, "get", "/", authorizer.DecisionAllow},
+	} {
+		decision, _, err := authorize(t.Context(), authorizer.AttributesRecord{
+			User: &user.DefaultInfo{Groups: []string{c.group}}, Verb: c.verb, Path: c.path,
+		})
+		require.NoError(t, err)
+		require.Equal(t, c.want, decision, "%s %s by %s", c.verb, c.path, c.group)
+	}
 }

@@ -69,6 +69,9 @@ func (s *Server) assemble(o Options) error {
 	if err := s.secure(config, o); err != nil {
 		return err
 	}
+	if err := o.Audit.apply(config); err != nil {
+		return err
+	}
 	for _, source := range s.sources {
 		o.Dependencies.Used = append(o.Dependencies.Used, source.dependency())
 	}

@@ -3,10 +3,14 @@ package apiserver
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
+
+// Public says that a path answers anybody.
+func Public(path string) bool { return slices.Contains(probePaths, path) }
 
 // Authenticate tells who a request to another server of this process was proven to
 // come from, as if it had come to this one. That server asks for certificates by a

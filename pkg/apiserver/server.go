@@ -52,6 +52,8 @@ type Options struct {
 	TokenFile, AuthenticationConfig string
 	// Hosts are further names and addresses that clients know the server by.
 	Hosts []string
+	// Audit is what is written down of the requests.
+	Audit AuditOptions
 	// CRDs holds the YAML of the custom resource definitions, one a file.
 	CRDs fs.FS
 	// Dependencies are those that /readyz names besides the server's own.

@@ -59,8 +59,10 @@ func newApp(config Config, log logr.Logger, engine engine.Engine) (*App, error) 
 		return nil, errors.Join(err, dir.close())
 	}
 	a := &App{config: config, log: log, dir: dir, engine: engine, kubeconfig: make(chan string, 1)}
-	if err := a.listen(); err != nil {
-		return nil, errors.Join(err, a.close())
+	for _, prepare := range []func() error{a.listen, a.prepareTLS} {
+		if err := prepare(); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
 	}
 	return a, nil
 }

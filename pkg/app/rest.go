@@ -25,8 +25,12 @@ func (a *App) addREST(ctx context.Context, manager ctrl.Manager, database *datab
 	if err != nil {
 		return fmt.Errorf("watching the records: %w", err)
 	}
+	listener, identify, err := a.openServices(a.api.Load())
+	if err != nil {
+		return fmt.Errorf("preparing the REST API: %w", err)
+	}
 	server, err := rest.New(rest.Options{
-		Listener: a.services, Commander: command.New(client, a.config.GamesNamespace), Namespace: a.config.GamesNamespace,
+		Listener: listener, Identify: identify, Commander: command.New(client, a.config.GamesNamespace), Namespace: a.config.GamesNamespace,
 		Informer: records, Answers: journal.NewAnswers(database.pool), Log: a.log.WithName("rest"),
 	})
 	if err != nil {

@@ -67,8 +67,12 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return err
 	}
 
+	audit, err := a.config.Audit.options()
+	if err != nil {
+		return fmt.Errorf("--audit-policy-file: %w", err)
+	}
 	server, err := apiserver.New(apiserver.Options{
-		Store: backend, Dir: a.config.DataDir, Listener: a.listener, CRDs: config.CRDs,
+		Store: backend, Dir: a.config.DataDir, Listener: a.listener, Hosts: a.config.TLSNames, CRDs: config.CRDs, Audit: audit,
 		TokenFile: a.config.TokenFile, AuthenticationConfig: a.config.AuthenticationConfig,
 		Dependencies: a.dependencies(), History: database.history, Plan: a.plan, Console: a.console(),
 		Version: a.config.Version, Log: a.log.WithName("api"),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -37,7 +36,7 @@ func (a *App) serveTelemetry(ctx context.Context) (stop func()) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		if err := serveOn(server, a.telemetry); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.serveOn(server, a.telemetry); !errors.Is(err, http.ErrServerClosed) {
 			log.Error(err, "serving metrics ended")
 		}
 	}()
@@ -46,9 +45,6 @@ func (a *App) serveTelemetry(ctx context.Context) (stop func()) {
 		<-served
 	}
 }
-
-// serveOn serves in the clear.
-func serveOn(server *http.Server, listener net.Listener) error { return server.Serve(listener) }
 
 // telemetryHandler serves /metrics, /livez and /readyz.
 func (a *App) telemetryHandler(ctx context.Context) http.Handler {

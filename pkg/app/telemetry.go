@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -16,7 +15,9 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"galaxy.io/runtime-manager/controllers"
 	"galaxy.io/runtime-manager/pkg/apiserver"
+	"galaxy.io/runtime-manager/pkg/version"
 )
 
 // telemetryTimeout bounds the reading of a request's headers, and the answer.
@@ -50,7 +51,11 @@ func (a *App) serveTelemetry(ctx context.Context) (stop func()) {
 func (a *App) telemetryHandler(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(allMetrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
-	mux.Handle("/", a.allDependencies(ctx).Handler())
+	dependencies := a.allDependencies(ctx)
+	if err := controllers.Register([]prometheus.Collector{dependencyMetrics{dependencies}}); err != nil {
+		a.log.Error(err, "telling of dependencies as metrics")
+	}
+	mux.Handle("/", dependencies.Handler())
 	return mux
 }
 
@@ -58,22 +63,10 @@ func (a *App) telemetryHandler(ctx context.Context) http.Handler {
 func (a *App) processMetrics() []prometheus.Collector {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "runtime_manager", Name: "build_info", Help: "Always 1; the labels tell the build.",
-		ConstLabels: prometheus.Labels{"version": a.config.Version, "goversion": runtime.Version(), "commit": commit()},
+		ConstLabels: prometheus.Labels{"version": a.config.Version, "goversion": runtime.Version(), "commit": version.Commit()},
 	})
 	build.Set(1)
 	return []prometheus.Collector{build, apiserver.CertificateMetrics(a.config.DataDir)}
-}
-
-// commit is what the go command recorded.
-func commit() string {
-	if build, ok := debug.ReadBuildInfo(); ok {
-		for _, setting := range build.Settings {
-			if setting.Key == "vcs.revision" {
-				return setting.Value
-			}
-		}
-	}
-	return "unknown"
 }
 
 // allMetrics are ours and controller-runtime's, which share a registry, and those

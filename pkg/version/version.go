@@ -19,12 +19,18 @@ var (
 // Number is the version, such as v1.2.0; v0.0.0-dev for a build that was told none.
 func Number() string { return cmp.Or(number, "v0.0.0-dev") }
 
+// Commit is the hash of what was built; empty for a build that was told none.
+func Commit() string {
+	build, _ := debug.ReadBuildInfo() // nil where there is none
+	return cmp.Or(commit, setting(build, "vcs.revision"))
+}
+
 // Line is the version for people: number, commit and its time, the Go release and
 // the platform. What the build was not told is left out.
 func Line() string {
 	build, _ := debug.ReadBuildInfo() // nil where there is none
 	line := Number() + " ("
-	if hash := cmp.Or(commit, setting(build, "vcs.revision")); hash != "" {
+	if hash := Commit(); hash != "" {
 		line += "commit " + hash[:min(len(hash), 12)] + ", "
 	}
 	if at := cmp.Or(date, setting(build, "vcs.time")); at != "" {

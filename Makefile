@@ -37,6 +37,7 @@ test: provision-tests registry image mermaid ## Unit, store and integration test
 	CGO_ENABLED=1 go test -count=1 -race -tags integration $(RACE)
 	go test -count=1 $(PLAIN)
 	go test -count=1 -tags integration -timeout 20m ./pkg/app
+	cd hack/telemetry && go test -count=1 .
 	@hack/tour.sh
 
 .PHONY: tour
@@ -115,6 +116,7 @@ verify: generate ## Fail if generated files or go.mod are not current
 lint: ## Run the linters
 	$(TOOL) golangci-lint run --build-tags integration,podman ./...
 	cd hack/bench && go vet .
+	cd hack/telemetry && go vet .
 
 .PHONY: bench
 bench: bench-engine bench-store ## Measure starts and restarts against the engine's own, scale, and the store against kine

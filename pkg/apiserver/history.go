@@ -66,7 +66,7 @@ func (h history) entries(ctx context.Context, game types.NamespacedName, since t
 	items, err := h.read(ctx, game, since, limit)
 	if err != nil {
 		if ctx.Err() == nil {
-			h.log.Error(err, "a history could not be read", "game", game)
+			h.log.Error(err, "a history could not be read", "game", game.String())
 		}
 		return nil, apierrors.NewServiceUnavailable("the history cannot be read now; try again soon")
 	}

@@ -55,7 +55,7 @@ func (p plans) create(req *http.Request, game types.NamespacedName) (runtime.Obj
 	}
 	told, err := p.plan(req.Context(), record)
 	if err != nil {
-		p.log.V(1).Info("no plan can be made", "game", game, "reason", err.Error())
+		p.log.V(1).Info("no plan can be made", "game", game.String(), "reason", err.Error())
 		return nil, apierrors.NewServiceUnavailable("nothing is known of the engine yet; try again soon")
 	}
 	return &told, nil

@@ -27,7 +27,7 @@ func (s *Server) wish(verb command.Verb) handler {
 			}
 		}
 		answer := s.once(r.Context(), order, func() (reply, bool) { return s.carryOut(r.Context(), order) })
-		s.log.Info("answered a wish", "request", r.Header.Get(headerRequestID), "caller", order.Caller, "game", order.Game,
+		s.log.Info("answered a wish", "request", r.Header.Get(headerRequestID), "caller", order.Caller, "game", s.watch.namespace+"/"+order.Game,
 			"wish", verb, "status", answer.status)
 		return answer
 	}

@@ -114,16 +114,16 @@ func (c census) follow(mgr ctrl.Manager) error {
 	if err != nil {
 		return fmt.Errorf("counting the games: %w", err)
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(now any) { c.add(now, 1) },
-		UpdateFunc: func(before, now any) { c.add(before, -1); c.add(now, 1) },
-		DeleteFunc: func(before any) { c.add(before, -1) },
-	})
-	if err != nil {
+	if _, err := informer.AddEventHandler(c); err != nil {
 		return fmt.Errorf("counting the games: %w", err)
 	}
 	return nil
 }
+
+// OnAdd, OnUpdate and OnDelete are for the informer.
+func (c census) OnAdd(now any, _ bool)    { c.add(now, 1) }
+func (c census) OnUpdate(before, now any) { c.add(before, -1); c.add(now, 1) }
+func (c census) OnDelete(before any)      { c.add(before, -1) }
 
 func (c census) add(object any, n float64) {
 	if last, ok := object.(toolscache.DeletedFinalStateUnknown); ok {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -48,6 +50,14 @@ func TestReadinessComesAndGoes(t *testing.T) {
 	require.Equal(t, map[string]string{"readiness": "Succeeding"}, s.verdicts("run-1"))
 	require.Empty(t, s.Results(chess, "run-1")[0].Message)
 	require.Empty(t, s.changed, "only a change of the verdict is told")
+
+	counted := func(of *prometheus.CounterVec, what string) float64 {
+		return testutil.ToFloat64(of.WithLabelValues(v1alpha1.ProbeReadiness, what))
+	}
+	require.InDelta(t, 2, counted(s.metrics.checks, "succeeded"), 0)
+	require.InDelta(t, 4, counted(s.metrics.checks, "failed"), 0)
+	require.InDelta(t, 2, counted(s.metrics.verdicts, v1alpha1.VerdictSucceeding), 0)
+	require.InDelta(t, 1, counted(s.metrics.verdicts, v1alpha1.VerdictFailing), 0)
 }
 
 func TestVerdictsAreUnknownAtFirst(t *testing.T) {

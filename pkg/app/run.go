@@ -63,7 +63,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	defer backend.Close()
 	a.store.Store(backend)
-	if err := controllers.Register(append(backend.Collectors(), a.processMetrics()...)); err != nil {
+	if err := controllers.Register(backend.Collectors()); err != nil {
 		return err
 	}
 

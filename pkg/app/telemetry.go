@@ -52,8 +52,8 @@ func (a *App) telemetryHandler(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(allMetrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	dependencies := a.allDependencies(ctx)
-	if err := controllers.Register([]prometheus.Collector{dependencyMetrics{dependencies}}); err != nil {
-		a.log.Error(err, "telling of dependencies as metrics")
+	if err := controllers.Register(append(a.processMetrics(), dependencyMetrics{dependencies})); err != nil {
+		a.log.Error(err, "telling of the process as metrics")
 	}
 	mux.Handle("/", dependencies.Handler())
 	return mux

@@ -67,6 +67,8 @@ func TestTelemetryIsThereFirst(t *testing.T) {
 	status, body = app.ask(t, "/metrics")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, "go_goroutines")
+	require.Contains(t, body, `runtime_manager_dependency_up{dependency="postgres",needed="true"} 0`)
+	require.Contains(t, body, "runtime_manager_build_info{")
 
 	cancel()
 	require.NoError(t, <-ended)

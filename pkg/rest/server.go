@@ -22,8 +22,10 @@ const (
 	// answerTimeout bounds a request, but for the time that it is to wait.
 	answerTimeout = time.Minute
 	maxHeader     = 16 << 10
-	// stopTimeout bounds what requests in flight may take when the server stops.
-	stopTimeout = 15 * time.Second
+	// stopTimeout bounds what requests in flight may take when the server stops, and
+	// with them a caller who says nothing: the lead is given back after that, and
+	// the next leader is promised soon.
+	stopTimeout = time.Second
 	// forgetEvery is the time between two deletions of old answers.
 	forgetEvery = time.Hour
 	// defaultMaxWaits bounds the callers that wait at one time.

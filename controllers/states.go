@@ -76,7 +76,17 @@ func (s states) wrap(doing string, game engine.GameID, err error) error {
 	if errors.As(err, &path) {
 		err = path.Err
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: %s", err, forbidden[doing])
+	}
 	return fmt.Errorf("%s %w of %s: %w", doing, plan.ErrState, game, err)
+}
+
+// forbidden says what a manager lacks that may not do it.
+var forbidden = map[string]string{
+	"making":      "the manager's user has to be able to write below --state-root",
+	"giving away": "the game runs as another user than the manager, and only root gives directories away",
+	"removing":    "the manager's user has to own what is below --state-root, or be root",
 }
 
 // owner reads uid[:gid]. A name would have to be looked up inside the image.

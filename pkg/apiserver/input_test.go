@@ -30,10 +30,11 @@ func testBadInput(t *testing.T, a *api) {
 		"a field nobody knows":  {spec: map[string]any{"colour": "red"}, code: 400, says: `unknown field "spec.colour"`},
 		"no quantity":           {spec: map[string]any{"resources": map[string]any{"memory": "lots"}}, code: 422, says: "spec.resources.memory"},
 		"too small a quantity":  {spec: map[string]any{"resources": map[string]any{"cpu": "0"}}, code: 422, says: "spec.resources.cpu"},
+		"too little memory":     {spec: map[string]any{"resources": map[string]any{"memory": "5Mi"}}, code: 422, says: "spec.resources.memory: Invalid value: \"5Mi\": must be a quantity of at least 6Mi"},
 		"no image reference":    {spec: map[string]any{"image": "Not An Image"}, code: 422, says: "spec.image"},
 		"a state that is none":  {spec: map[string]any{"state": "Paused"}, code: 422, says: "spec.state"},
 		"a name with a dot":     {record: "a.b", code: 422, says: "metadata.name must be a DNS label"},
-		"a name with a capital": {record: "Chess", code: 422, says: "metadata.name"},
+		"a name with a capital": {record: "Chess", code: 422, says: "metadata.name: Invalid value: \"Chess\": a lowercase RFC 1123 subdomain must consist of"},
 		"no such namespace":     {namespace: "nowhere", code: 404, says: `namespaces "nowhere" not found`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -194,8 +194,7 @@ func (c *Config) retentionFlags(flags *pflag.FlagSet) {
 }
 
 func (c *Config) telemetryFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics are served, over plain HTTP on the loopback; elsewhere over TLS, to those with a certificate or a token; 0 turns them off")
-	flags.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics, /livez and /readyz are served; 0 turns them off")
+	flags.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics, /livez and /readyz are served, over plain HTTP on the loopback; elsewhere over TLS, the metrics to those with a certificate or a token; 0 turns them off")
 	flags.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
 	flags.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info or error")
 }

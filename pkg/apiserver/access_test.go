@@ -84,7 +84,8 @@ var access = []struct{ resource, verbs, who string }{
 var pathAccess = []struct{ paths, who string }{
 	{"/healthz /livez /readyz", "admin writer viewer controller stranger nobody"},
 	{"/api /api/ /apis /apis/ /openapi/ /version /version/", "admin writer viewer controller stranger"},
-	{"/ /healthz/ /livez/ /readyz/ /statusz /flagz /metrics /metrics/ /.well-known/", "admin"},
+	{"/metrics", "admin writer viewer controller"},
+	{"/ /healthz/ /livez/ /readyz/ /statusz /flagz /metrics/ /.well-known/", "admin"},
 }
 
 // served is a verb of a resource, as the server itself lists it.

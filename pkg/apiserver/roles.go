@@ -107,10 +107,16 @@ func (g grant) verbs(groups []string) []string {
 
 // paths is what the members of these groups may ask for besides resources.
 func paths(groups []string) []string {
-	if slices.Contains(groups, user.AllAuthenticated) {
-		return slices.Concat(probePaths, discoveryPaths)
+	if !slices.Contains(groups, user.AllAuthenticated) {
+		return probePaths
 	}
-	return probePaths
+	all := slices.Concat(probePaths, discoveryPaths)
+	if slices.ContainsFunc(groups, func(group string) bool {
+		return group == GroupViewers || group == GroupWriters || group == GroupControllers
+	}) {
+		all = append(all, "/metrics")
+	}
+	return all
 }
 
 // authorize allows what the tables do. What nobody allows is refused.

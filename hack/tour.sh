@@ -8,12 +8,22 @@ cd "$(dirname "$0")/.."
 place=$(mktemp -d)
 chmod 755 "$place" # PostgreSQL's user passes through
 go build -buildvcs=false -o "$place/tour" ./hack/tour
-for part in bin config docs hack Makefile README.md; do ln -s "$PWD/$part" "$place/$part"; done
+repository=$PWD
+for part in bin config docs hack Makefile README.md; do ln -s "$repository/$part" "$place/$part"; done
 export PATH=$PATH:$PWD/bin
 unset KUBECONFIG
 cd "$place"
 
 manager=
+# clean removes what a page made. Its games' containers are known by their states.
+clean() {
+	docker ps -a --no-trunc --format '{{.Label "runtime.galaxy.io/installation"}} {{.Mounts}}' |
+		sed -n "s|^\([^ ]*\) .*$place/.*|\1|p" | head -n 1 >.run/installation
+	[ -s .run/installation ] || rm .run/installation
+	hack/clean.sh >/dev/null
+	ln -sfn "$repository/bin" bin # which goes with the rest
+}
+
 leave() {
 	local status=$?
 	[ "$status" -eq 0 ] || tail -n 40 "$place"/*.log >&2 || true
@@ -21,7 +31,7 @@ leave() {
 		kill -TERM "$manager" 2>/dev/null || true
 		wait "$manager" || true
 	fi
-	hack/clean.sh >/dev/null || true
+	clean || true
 	rm -rf "$place"
 }
 trap leave EXIT
@@ -36,4 +46,6 @@ done
 kill -TERM "$manager"
 wait "$manager"
 manager=
-hack/clean.sh >/dev/null
+clean
+
+./tour docs/runbook.md

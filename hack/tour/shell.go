@@ -51,12 +51,23 @@ func startShell() (*shell, error) {
 	return s, nil
 }
 
+// close ends the shell and what it left running, a manager for instance, in order.
 func (s *shell) close() {
-	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM) // nothing of it is left to tell
+	group := -s.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM) // it fails where all have ended
 	_ = s.input.Close()
 	for range s.output {
 	}
-	_ = s.cmd.Wait()
+	_ = s.cmd.Wait() // by the signal, or as its last command did
+	patience := time.After(time.Minute)
+	for syscall.Kill(group, 0) == nil {
+		select {
+		case <-time.After(again):
+		case <-patience:
+			_ = syscall.Kill(group, syscall.SIGKILL)
+			return
+		}
+	}
 }
 
 // take types a step until it prints what the page shows.

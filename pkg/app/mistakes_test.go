@@ -35,6 +35,7 @@ func TestMistakeNoEngine(t *testing.T) {
 		require.Contains(t, told, "no engine answers: start it (systemctl start docker), or name its address with --docker-host")
 		require.NotContains(t, told, socket)
 	}
+	m.stop() // the record stays: without an engine it cannot go
 }
 
 // A clock is shadowed by one of the test's own, in a schema that is looked into first.

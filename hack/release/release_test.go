@@ -60,8 +60,10 @@ func TestBillsOfMaterials(t *testing.T) {
 		content, err := os.ReadFile(filepath.Join(dist, program+strings.TrimPrefix(filepath.Base(home), "runtime-manager")+".cdx.json"))
 		require.NoError(t, err)
 		var bill struct {
-			BOMFormat  string `json:"bomFormat"`
-			Metadata   struct{ Component struct{ Name, Version string } }
+			BOMFormat string `json:"bomFormat"`
+			Metadata  struct {
+				Component struct{ Name, Version string }
+			}
 			Components []struct{ Name, Version, Purl string }
 		}
 		require.NoError(t, json.Unmarshal(content, &bill))

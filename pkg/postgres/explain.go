@@ -3,9 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -16,15 +14,12 @@ const oldest = 14
 // checkVersion judges a server by what it calls itself as it accepts a connection,
 // such as 15.8 (Debian 15.8-1). One that calls itself nothing like that is let pass.
 func checkVersion(version string) error {
-	digits, _, _ := strings.Cut(version, ".")
-	if end := strings.IndexFunc(digits, func(r rune) bool { return !unicode.IsDigit(r) }); end >= 0 {
-		digits = digits[:end] // 18beta1
+	var major int
+	if _, err := fmt.Sscanf(version, "%d", &major); err == nil && major < oldest {
+		number, _, _ := strings.Cut(version, " ")
+		return fmt.Errorf("the server is PostgreSQL %s, and %d or later is needed", number, oldest)
 	}
-	if major, err := strconv.Atoi(digits); err != nil || major >= oldest {
-		return nil
-	}
-	number, _, _ := strings.Cut(version, " ")
-	return fmt.Errorf("the server is PostgreSQL %s, and %d or later is needed", number, oldest)
+	return nil
 }
 
 // explain adds to a server's refusal what to do about it, where its code says so.

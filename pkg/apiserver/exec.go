@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -54,7 +55,7 @@ func (c console) exec(w http.ResponseWriter, req *http.Request, game types.Names
 // outcome is how a program ended, as clients expect it to be told.
 func (c console) outcome(ctx context.Context, code int32, err error, game types.NamespacedName) metav1.Status {
 	switch {
-	case ctx.Err() != nil && context.Cause(ctx) == errStopping: //nolint:errorlint // it is this very one
+	case errors.Is(context.Cause(ctx), errStopping):
 		return errStopping.Status()
 	case err != nil && ctx.Err() != nil:
 		return metav1.Status{Status: metav1.StatusFailure} // the client has left

@@ -62,7 +62,7 @@ func (s *Server) assemble(o Options) error {
 	config.EnableProfiling = false
 	config.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(sets.NewString("watch"), sets.NewString("exec", "log"))
 	config.BuildHandlerChainFunc = func(handler http.Handler, c *genericapiserver.Config) http.Handler {
-		return warnOfEnd(genericapiserver.DefaultBuildHandlerChain(blameApplicant(o.Dependencies.tell(s.subresources.before(handler))), c))
+		return warnOfEnd(genericapiserver.DefaultBuildHandlerChain(traced(o.Traces, blameApplicant(o.Dependencies.tell(s.subresources.before(handler)))), c))
 	}
 	configureOpenAPI(config)
 
@@ -85,9 +85,11 @@ func (s *Server) assemble(o Options) error {
 		return fmt.Errorf("building the loopback client: %w", err)
 	}
 	config.SharedInformerFactory = informers.NewSharedInformerFactory(client, 0)
-	if config.AdmissionControl, err = namespaceLifecycle(client, config.SharedInformerFactory); err != nil {
+	namespaces, err := namespaceLifecycle(client, config.SharedInformerFactory)
+	if err != nil {
 		return err
 	}
+	config.AdmissionControl = admission.NewChainHandler(namespaces, traceMark{})
 	s.cleaner, err = newNamespaceCleaner(loopback(config.LoopbackClientConfig), client,
 		config.SharedInformerFactory.Core().V1().Namespaces(), o.Log)
 	if err != nil {

@@ -25,6 +25,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
+
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 // Store keeps the objects: a *store.Backend, or what it is measured against.
@@ -67,7 +69,9 @@ type Options struct {
 	Console *Console
 	// Version is the build that `kubectl version` shows.
 	Version string
-	Log     logr.Logger
+	// Traces make a span of each write to a game's record; nil makes none.
+	Traces *tracing.Traces
+	Log    logr.Logger
 }
 
 // Server is a Kubernetes API server inside this process.

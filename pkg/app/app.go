@@ -16,6 +16,7 @@ import (
 	"galaxy.io/runtime-manager/pkg/engine"
 	"galaxy.io/runtime-manager/pkg/engine/docker"
 	"galaxy.io/runtime-manager/pkg/postgres"
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 // App is a manager that can be run once.
@@ -30,6 +31,8 @@ type App struct {
 	// telemetry is where metrics and health are served; nil where that is off.
 	telemetry net.Listener
 	engine    engine.Engine
+	// traces are open while it runs.
+	traces *tracing.Traces
 
 	parts
 	kubeconfig chan string

@@ -44,6 +44,10 @@ type Config struct {
 	// MetricsAddress is where Prometheus metrics are served, as RESTAddress is; "0" is
 	// nowhere.
 	MetricsAddress string
+	// OTLPEndpoint is where traces are sent; empty makes none. TraceSampleRatio is the
+	// share that is kept of those that begin here.
+	OTLPEndpoint     string
+	TraceSampleRatio float64
 	// DatabaseURL is a PostgreSQL to use; empty runs a child in DataDir.
 	DatabaseURL string
 	// Migrate brings the tables up to date on start.
@@ -120,6 +124,7 @@ func DefaultConfig() Config {
 
 		HistoryRetention: 30 * 24 * time.Hour,
 		StreamMaxLen:     100_000,
+		TraceSampleRatio: 1,
 
 		LogFormat: "console",
 		LogLevel:  "info",
@@ -142,6 +147,7 @@ func (c *Config) Flags() cliflag.NamedFlagSets {
 	c.lobbyFlags(groups.FlagSet("lobby"))
 	c.retentionFlags(groups.FlagSet("retention"))
 	c.telemetryFlags(groups.FlagSet("telemetry"))
+	c.tracingFlags(groups.FlagSet("telemetry"))
 	return groups
 }
 
@@ -274,7 +280,7 @@ func (c Config) check() error {
 	if c.HistoryRetention < 0 {
 		return fmt.Errorf("--history-retention: must not be negative, is %s", c.HistoryRetention)
 	}
-	return cmp.Or(c.checkCluster(), c.checkTLS(), c.Audit.check(), c.checkServices(), c.checkStreams(), c.checkLobby(), c.checkOrphans(), c.checkAuth())
+	return cmp.Or(c.checkCluster(), c.checkTLS(), c.Audit.check(), c.checkServices(), c.checkStreams(), c.checkLobby(), c.checkOrphans(), c.checkAuth(), c.checkTracing())
 }
 
 func (c Config) checkServices() error {

@@ -36,6 +36,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 	defer a.closeEngine()
 	defer a.serveTelemetry(ctx)()
 	spareMemory()
+	if a.traces, err = a.openTraces(); err != nil {
+		return err
+	}
+	defer a.traces.Close()
 
 	database, err := a.openDatabase(ctx)
 	if err != nil {

@@ -89,7 +89,7 @@ func (c *Commander) apply(ctx context.Context, verb Verb, wish Wish, stored *uns
 	config := &unstructured.Unstructured{Object: map[string]any{}}
 	config.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GameRuntime"))
 	config.SetName(wish.Game)
-	spec, annotations := change.spec, wish.remember(verb, stored)
+	spec, annotations, generation := change.spec, wish.remember(verb, stored), int64(1)
 	if stored != nil {
 		have, _ := stored.Object["spec"].(map[string]any)
 		before := owned(stored, wish.manager())
@@ -99,6 +99,13 @@ func (c *Commander) apply(ctx context.Context, verb Verb, wish Wish, stored *uns
 		}
 		config.SetUID(stored.GetUID())
 		config.SetResourceVersion(stored.GetResourceVersion())
+		generation = stored.GetGeneration() + 1
+	}
+	if traced := traceOf(ctx, generation); traced != "" {
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[v1alpha1.AnnotationTrace] = traced
 	}
 	if annotations != nil {
 		config.SetAnnotations(annotations)

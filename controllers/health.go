@@ -39,10 +39,7 @@ func newHerald(j *journal.Journal, c clock.PassiveClock) *herald {
 			Namespace: "runtime_manager", Name: "health_events_total", Help: "Health events that this process wrote into a status, by type.",
 		}, []string{"type"}),
 	}
-	for _, kind := range []v1alpha1.HealthEventType{
-		v1alpha1.HealthContainerStarted, v1alpha1.HealthContainerExited, v1alpha1.HealthContainerOOM, v1alpha1.HealthContainerDisappeared,
-		v1alpha1.HealthInspectUnhealthy, v1alpha1.HealthProbeFailed, v1alpha1.HealthProbeRecovered,
-	} {
+	for _, kind := range health.Types() {
 		h.events.WithLabelValues(string(kind))
 	}
 	return h

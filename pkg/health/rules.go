@@ -33,6 +33,15 @@ var rules = []rule{
 	{v1alpha1.HealthProbeRecovered, prober, "health[].failedAt, since", recovered},
 }
 
+// Types returns all types of events that are told.
+func Types() []v1alpha1.HealthEventType {
+	types := make([]v1alpha1.HealthEventType, len(rules))
+	for i, rule := range rules {
+		types[i] = rule.kind
+	}
+	return types
+}
+
 // startedDetails are the details of container_started.
 type startedDetails struct {
 	Image       string `json:"image"`

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
 	"galaxy.io/runtime-manager/pkg/plan"
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 // Deadlines of engine calls. A call that exceeds its own has an unknown
@@ -29,23 +31,30 @@ const (
 // act does the next action: what changes a container only once its intent is
 // durable. One that goes on beside the queue has acted, but has no outcome yet.
 func (r *GameRuntimeReconciler) act(ctx context.Context, in plan.Input, next plan.Action) (acted bool, outcome *plan.Outcome, err error) {
-	game := plan.GameOf(in.Record)
+	game, span := plan.GameOf(in.Record), trace.SpanFromContext(ctx)
 	switch a := next.(type) {
 	case nil, plan.Wait:
 		return false, nil, nil
 	case plan.PullImage:
 		fresh := in.Record.Spec.ImagePullPolicy == v1alpha1.PullAlways
-		r.work.begin(game, plan.Work{Action: a}, pullTimeout, func(ctx context.Context) error { return r.work.pulls.wait(ctx, game, a.Ref, fresh) })
+		r.work.begin(game, plan.Work{Action: a}, pullTimeout, func(ctx context.Context) error {
+			err := r.work.pulls.wait(trace.ContextWithSpan(ctx, span), game, a.Ref, fresh)
+			tracing.End(span, err)
+			return err
+		})
 		return true, nil, nil
 	}
 	intent, err := r.intend(ctx, in, next)
 	if err != nil {
+		tracing.End(span, err)
 		return false, nil, err
 	}
+	explain(span, intent)
 	in.Record = in.Record.DeepCopy() // what goes on beside the queue outlives this pass
 	do := func(ctx context.Context) error {
-		err := r.do(ctx, in, next, intent.ID)
+		err := r.do(trace.ContextWithSpan(ctx, span), in, next, intent.ID)
 		r.finish(game, intent.Finished(err, r.settings))
+		tracing.End(span, err)
 		return err
 	}
 	work := plan.Work{Action: next, Operation: intent.ID}

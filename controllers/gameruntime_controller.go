@@ -25,6 +25,7 @@ import (
 	"galaxy.io/runtime-manager/pkg/mirror"
 	"galaxy.io/runtime-manager/pkg/plan"
 	"galaxy.io/runtime-manager/pkg/probe"
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 // backstop is when a record that waits for a source is looked at again even if
@@ -43,6 +44,7 @@ type GameRuntimeReconciler struct {
 	settings plan.Settings
 	clock    clock.PassiveClock
 	log      logr.Logger
+	traces   *tracing.Traces
 	// leads fails, and says why, where this replica may not act.
 	leads func() error
 
@@ -97,6 +99,7 @@ func (r *GameRuntimeReconciler) reconcile(ctx context.Context, request ctrl.Requ
 	if err == nil {
 		r.orphans.forget(engine.GameID(request.NamespacedName))
 		r.herald.look(record)
+		ctx = r.asked(ctx, record)
 		err = r.claim(ctx, record)
 	}
 	for err == nil {
@@ -131,7 +134,9 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 	p := plan.For(in)
 	// What ended beside the queue, and a failure, is reported before anything new is begun.
 	if _, ended := plan.Ended(in); last == nil && !ended && !plan.Failed(in) {
-		acted, outcome, err := r.act(ctx, in, p.Next())
+		next := p.Next()
+		ctx = r.trace(ctx, plan.GameOf(record), next)
+		acted, outcome, err := r.act(ctx, in, next)
 		if err != nil {
 			return p, err
 		}
@@ -256,14 +261,14 @@ func (r *GameRuntimeReconciler) report(ctx context.Context, record *v1alpha1.Gam
 		return err
 	}
 	for _, note := range plan.Story(before.Status, status) {
-		r.tell(record, note)
+		r.tell(ctx, record, note)
 	}
 	return nil
 }
 
-func (r *GameRuntimeReconciler) tell(record *v1alpha1.GameRuntime, note plan.Note) {
+func (r *GameRuntimeReconciler) tell(ctx context.Context, record *v1alpha1.GameRuntime, note plan.Note) {
 	r.recorder.Eventf(record, nil, note.Type, note.Reason, note.Reason, "%s", shorten(note.Message))
-	r.log.Info(note.Reason, "game", plan.GameOf(record).String(), "message", note.Message)
+	tracing.Log(ctx, r.log).Info(note.Reason, "game", plan.GameOf(record).String(), "message", note.Message)
 }
 
 // claim puts our finalizer on a record, so that its container cannot outlive it.
@@ -292,7 +297,7 @@ func (r *GameRuntimeReconciler) release(ctx context.Context, record *v1alpha1.Ga
 	if err := r.patchFinalizers(ctx, record, before); err != nil {
 		return err
 	}
-	r.log.Info("Released", "game", plan.GameOf(record).String())
+	tracing.Log(ctx, r.log).Info("Released", "game", plan.GameOf(record).String())
 	return nil
 }
 

@@ -48,7 +48,7 @@ func (r *GameRuntimeReconciler) preStop(ctx context.Context, in plan.Input, a pl
 	defer cancel()
 	err := r.handle(within, in.View, a.ID, *a.PreStop)
 	if err != nil && ctx.Err() == nil { // else it is us who end
-		r.tell(in.Record, plan.Note{
+		r.tell(ctx, in.Record, plan.Note{
 			Type: corev1.EventTypeWarning, Reason: v1alpha1.ReasonPreStopFailed, Message: "preStop failed: " + err.Error(),
 		})
 	}

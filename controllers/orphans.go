@@ -99,7 +99,7 @@ func (r *GameRuntimeReconciler) actOnOrphan(ctx context.Context, in plan.Orphans
 		return &plan.Outcome{Action: next}, err
 	}
 	nobody := &v1alpha1.GameRuntime{ObjectMeta: metav1.ObjectMeta{Namespace: in.Game.Namespace, Name: in.Game.Name}}
-	_, outcome, err := r.act(ctx, plan.Input{Record: nobody, View: in.View, Now: in.Now}, next)
+	_, outcome, err := r.act(r.trace(ctx, in.Game, next), plan.Input{Record: nobody, View: in.View, Now: in.Now}, next)
 	if err == nil && outcome != nil && outcome.Err == nil {
 		r.log.Info("orphan dealt with", "game", in.Game.String(), "action", next.String())
 	}

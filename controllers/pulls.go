@@ -96,7 +96,7 @@ func newPulls(clock clock.WithTicker, pull pullFunc, wake func(engine.GameID), t
 // is first. Where the image must be fresh only a pull that begins from now on
 // will do: a tag may have moved since another one began.
 func (s *pulls) wait(ctx context.Context, game engine.GameID, ref string, fresh bool) error {
-	w := s.join(game, ref, fresh)
+	w := s.join(ctx, game, ref, fresh)
 	defer s.leave(game, w)
 	select {
 	case <-w.done:
@@ -112,12 +112,12 @@ func (s *pulls) gaveUp(p *onePull, why string) error {
 	return &engine.Error{Op: "pull image " + p.ref, Kind: engine.PullFailed, Err: fmt.Errorf("%s: pulled %s", why, p.progress)}
 }
 
-func (s *pulls) join(game engine.GameID, ref string, fresh bool) *waiter {
+func (s *pulls) join(ctx context.Context, game engine.GameID, ref string, fresh bool) *waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.byRef[ref]
 	if p == nil || fresh && p.begun {
-		p = s.startLocked(ref, p)
+		p = s.startLocked(ctx, ref, p)
 	}
 	w := &waiter{p}
 	p.waiting++
@@ -146,9 +146,9 @@ func (s *pulls) retireLocked(p *onePull) {
 }
 
 // startLocked starts a pull, to begin when the earlier one of the image, if
-// any, has ended.
-func (s *pulls) startLocked(ref string, earlier *onePull) *onePull {
-	ctx, cancel := context.WithCancelCause(context.Background()) // ends with its last waiter
+// any, has ended. It belongs to the trace of who wants it first.
+func (s *pulls) startLocked(ctx context.Context, ref string, earlier *onePull) *onePull {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // ends with its last waiter
 	p := &onePull{ref: ref, cancel: cancel, done: make(chan struct{})}
 	s.byRef[ref] = p
 	s.running.Add(1)

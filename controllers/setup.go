@@ -30,6 +30,7 @@ import (
 	"galaxy.io/runtime-manager/pkg/mirror"
 	"galaxy.io/runtime-manager/pkg/plan"
 	"galaxy.io/runtime-manager/pkg/probe"
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 // Options are what the loop needs.
@@ -56,7 +57,9 @@ type Options struct {
 	// Leads fails, and says why, once this replica may not act: its lead ran out, by
 	// its own clock.
 	Leads func() error
-	Log   logr.Logger
+	// Traces make a span of each pass that acts; nil makes none.
+	Traces *tracing.Traces
+	Log    logr.Logger
 }
 
 // Loop is what others may ask of it, whether this replica leads or not.
@@ -96,7 +99,7 @@ func Setup(mgr ctrl.Manager, options Options) (*Loop, error) {
 	reconciler := &GameRuntimeReconciler{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), engine: options.Engine, mirror: picture, prober: prober,
 		recorder: mgr.GetEventRecorder("runtime-manager"), settings: options.Settings, clock: clock.RealClock{},
-		log: log.WithName("game"), leads: options.Leads, reconciles: newReconcileMetric(),
+		log: log.WithName("game"), traces: options.Traces, leads: options.Leads, reconciles: newReconcileMetric(),
 		journal: options.Journal, herald: newHerald(options.Journal, clock.RealClock{}),
 		states: states{root: options.Settings.StateRoot}, brake: brake,
 		orphans: orphans{policy: options.Orphans, grace: options.OrphanGrace, vouch: options.Vouch, changed: reporter.wake},

@@ -38,7 +38,7 @@ func (a *App) addIntake(ctx context.Context, manager ctrl.Manager, database *dat
 	options := streams.IntakeOptions{
 		Redis: redis, Jobs: journal.Jobs{Pool: database.pool}, Commands: command.New(records, a.config.GamesNamespace),
 		Records: cachedRecords{manager.GetCache(), manager.GetAPIReader(), a.config.GamesNamespace}, Namespace: a.config.GamesNamespace,
-		Manager: a.dir.identity, Remember: a.config.HistoryRetention, Log: a.log.WithName("jobs"),
+		Manager: a.dir.identity, Remember: a.config.HistoryRetention, Traces: a.traces, Log: a.log.WithName("jobs"),
 	}
 	if games != nil {
 		options.Image = imageFrom(games)

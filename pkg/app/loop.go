@@ -40,6 +40,9 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 	if err != nil {
 		return err
 	}
+	if a.traces != nil {
+		api.Wrap(a.traces.Transport)
+	}
 	manager, err := a.newManager(api, lead)
 	if err != nil {
 		return err
@@ -61,7 +64,7 @@ func (a *App) runLoop(ctx context.Context, api *rest.Config, database *database)
 		defer games.Close()
 	}
 	loop, err := controllers.Setup(manager, controllers.Options{
-		Engine: a.engine, Journal: operations, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
+		Engine: a.traces.Engine(a.engine), Traces: a.traces, Journal: operations, Settings: settings, Concurrency: a.config.Concurrency, Log: a.log,
 		Resync: a.config.Resync, MassVanishShare: a.config.MassVanishShare, MassVanishMin: a.config.MassVanishMin,
 		Orphans: plan.OrphanPolicy(a.config.Orphans), OrphanGrace: a.config.OrphanGrace, Vouch: a.vouch(games), Leads: lead.held,
 	})

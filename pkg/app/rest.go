@@ -31,7 +31,7 @@ func (a *App) addREST(ctx context.Context, manager ctrl.Manager, database *datab
 	}
 	server, err := rest.New(rest.Options{
 		Listener: listener, Identify: identify, Commander: command.New(client, a.config.GamesNamespace), Namespace: a.config.GamesNamespace,
-		Informer: records, Answers: journal.NewAnswers(database.pool), Log: a.log.WithName("rest"),
+		Informer: records, Answers: journal.NewAnswers(database.pool), Traces: a.traces, Log: a.log.WithName("rest"),
 	})
 	if err != nil {
 		return err

@@ -79,7 +79,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		Store: backend, Dir: a.config.DataDir, Listener: a.listener, Hosts: a.config.TLSNames, CRDs: config.CRDs, Audit: audit,
 		TokenFile: a.config.TokenFile, AuthenticationConfig: a.config.AuthenticationConfig,
 		Dependencies: a.dependencies(), History: database.history, Plan: a.plan, Console: a.console(),
-		Version: a.config.Version, Log: a.log.WithName("api"),
+		Traces: a.traces, Version: a.config.Version, Log: a.log.WithName("api"),
 	})
 	if err != nil {
 		return err

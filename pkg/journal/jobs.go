@@ -32,7 +32,7 @@ const (
 	streamOffsets = "SELECT stream, entry, position FROM stream_offsets"
 	moveOffset    = `INSERT INTO stream_offsets (stream, entry, position) VALUES ($1, $2, $3)
 	                 ON CONFLICT (stream) DO UPDATE SET entry = excluded.entry, position = excluded.position, updated_at = now()`
-	acceptedJobs = `SELECT id, stream, entry, verb, game, caller, image, spec, accepted, received_at, deadline FROM jobs
+	acceptedJobs = `SELECT id, stream, entry, verb, game, caller, image, spec, traceparent, accepted, received_at, deadline FROM jobs
 	                WHERE result IS NULL AND accepted IS NOT NULL ORDER BY received_at, id`
 	openJobs = "SELECT count(*), coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 FROM jobs WHERE result IS NULL"
 )
@@ -49,6 +49,8 @@ type Job struct {
 	Caller string
 	Image  string
 	Spec   string
+	// Traceparent is the span that asked for it; empty where nobody told.
+	Traceparent string
 	// Accepted is how the wish stands in the game's record; empty while it does not.
 	Accepted json.RawMessage
 	// ReceivedAt and Deadline are by the database's clock.
@@ -180,15 +182,17 @@ func arrivalColumns(arrivals []Arrival) []any {
 	ids, streams, entries, verbs := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	games, callers, images, specs := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	replies, replyStreams, replyGames, payloads := make([]*string, n), make([]string, n), make([]string, n), make([]*string, n)
+	parents := make([]string, n)
 	for k, a := range arrivals {
 		ids[k], streams[k], entries[k], verbs[k] = a.ID, a.Stream, a.Entry, a.Verb
 		games[k], callers[k], images[k], specs[k] = storable(a.Game), storable(a.Caller), storable(a.Image), storable(a.Spec)
+		parents[k] = a.Traceparent
 		if a.Reply != nil {
 			payload := storableJSON(a.Reply.Payload)
 			replies[k], replyStreams[k], replyGames[k], payloads[k] = &a.Reply.ID, a.Reply.Stream, a.Reply.Game, &payload
 		}
 	}
-	return []any{ids, streams, entries, verbs, games, callers, images, specs, replies, replyStreams, replyGames, payloads}
+	return []any{ids, streams, entries, verbs, games, callers, images, specs, parents, replies, replyStreams, replyGames, payloads}
 }
 
 // ClaimedJob is a job in the hands of one manager for a while.
@@ -208,7 +212,7 @@ type ClaimedJob struct {
 func (j Jobs) Claim(ctx context.Context, by string, lease time.Duration, limit int) ([]ClaimedJob, error) {
 	rows, _ := j.Pool.Query(ctx, claimJobs, by, lease.Seconds(), limit) // the rows tell the error
 	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c ClaimedJob, err error) {
-		err = row.Scan(&c.ID, &c.Stream, &c.Entry, &c.Verb, &c.Game, &c.Caller, &c.Image, &c.Spec, &c.ReceivedAt, &c.Deadline,
+		err = row.Scan(&c.ID, &c.Stream, &c.Entry, &c.Verb, &c.Game, &c.Caller, &c.Image, &c.Spec, &c.Traceparent, &c.ReceivedAt, &c.Deadline,
 			&c.Tries, &c.Overdue, &c.Overtaken)
 		return c, err
 	})

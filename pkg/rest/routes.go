@@ -50,7 +50,8 @@ func (s *Server) handler() http.Handler {
 		"/openapi.yaml":            {http.MethodGet: document("application/yaml", contract)},
 		"/openapi.json":            {http.MethodGet: document("application/json", contractJSON)},
 	} {
-		mux.HandleFunc(root+path, func(w http.ResponseWriter, r *http.Request) { methods.answer(w, r).send(w) })
+		answer := s.traced(path, methods.answer)
+		mux.HandleFunc(root+path, func(w http.ResponseWriter, r *http.Request) { answer(w, r).send(w) })
 	}
 	return s.around(s.identified(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The mux would redirect what is not clean, and in words of its own.

@@ -13,6 +13,7 @@ import (
 
 	"galaxy.io/runtime-manager/pkg/command"
 	"galaxy.io/runtime-manager/pkg/journal"
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 const (
@@ -49,7 +50,9 @@ type Options struct {
 	Identify func(*http.Request) (identity Identity, proven bool)
 	// MaxWaits bounds the callers that wait at one time; 0 is 1000.
 	MaxWaits int
-	Log      logr.Logger
+	// Traces make a span of each request; nil makes none.
+	Traces *tracing.Traces
+	Log    logr.Logger
 }
 
 // Server is the internal REST API.
@@ -58,6 +61,7 @@ type Server struct {
 	answers   journal.Answers
 	identify  func(*http.Request) (Identity, bool)
 	watch     *watch
+	traces    *tracing.Traces
 	log       logr.Logger
 	metrics   metrics
 	http      *http.Server
@@ -78,7 +82,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		commander: o.Commander, answers: o.Answers, identify: o.Identify, watch: watch, log: o.Log, listener: o.Listener,
+		commander: o.Commander, answers: o.Answers, identify: o.Identify, watch: watch, traces: o.Traces, log: o.Log, listener: o.Listener,
 		waits: make(chan struct{}, o.MaxWaits), stopping: make(chan struct{}),
 	}
 	s.metrics = newMetrics(s.waits)

@@ -7,6 +7,7 @@ import (
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/command"
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 // wish handles the requests for a change.
@@ -27,7 +28,7 @@ func (s *Server) wish(verb command.Verb) handler {
 			}
 		}
 		answer := s.once(r.Context(), order, func() (reply, bool) { return s.carryOut(r.Context(), order) })
-		s.log.Info("answered a wish", "request", r.Header.Get(headerRequestID), "caller", order.Caller, "game", s.watch.namespace+"/"+order.Game,
+		tracing.Log(r.Context(), s.log).Info("answered a wish", "request", r.Header.Get(headerRequestID), "caller", order.Caller, "game", s.watch.namespace+"/"+order.Game,
 			"wish", verb, "status", answer.status)
 		return answer
 	}

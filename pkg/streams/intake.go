@@ -13,6 +13,7 @@ import (
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/command"
 	"galaxy.io/runtime-manager/pkg/journal"
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 // Commander writes wishes into records.
@@ -50,6 +51,8 @@ type IntakeOptions struct {
 	// Glance is how often is looked for what nobody tells of: that streams began anew,
 	// that another reader is needed, what others left; 0 is a second.
 	Glance time.Duration
+	// Traces make a span of each job; nil makes none.
+	Traces *tracing.Traces
 	Log    logr.Logger
 }
 
@@ -99,7 +102,13 @@ func (i *Intake) Start(ctx context.Context) error {
 	work.Go(func() error { i.persist(ctx, "reading jobs", i.read); return nil })
 	work.Go(func() error { i.persist(ctx, "applying jobs", i.apply); return nil })
 	work.Go(func() error { i.persist(ctx, "answering jobs", i.conclude); return nil })
-	return work.Wait()
+	err := work.Wait()
+	for _, ofGame := range i.waiting {
+		for _, job := range ofGame {
+			job.span.End() // another process answers it
+		}
+	}
+	return err
 }
 
 // NeedLeaderElection says that every manager takes jobs, whoever leads.

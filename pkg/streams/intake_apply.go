@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	kjson "sigs.k8s.io/json"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/command"
 	"galaxy.io/runtime-manager/pkg/journal"
+	"galaxy.io/runtime-manager/pkg/tracing"
 )
 
 const (
@@ -38,6 +40,7 @@ type outcome struct {
 	tried    journal.Tried
 	accepted *command.Accepted
 	result   *command.Result
+	span     trace.Span
 }
 
 // apply writes jobs into their records, once.
@@ -89,16 +92,19 @@ func (i *Intake) settle(ctx context.Context) error {
 			results[o.job.ID] = o
 		}
 	}
-	answered, err := i.Jobs.Settle(ctx, tried, replies)
+	told, err := i.Jobs.Settle(ctx, tried, replies)
 	if err != nil {
 		return err
 	}
-	for _, id := range answered {
+	for _, id := range told {
 		i.metrics.count(results[id].job.Verb, *results[id].result)
 	}
 	for _, o := range i.unsettled {
-		if o.accepted != nil && o.result == nil {
-			i.await(o.job, *o.accepted)
+		switch {
+		case o.result != nil:
+			answered(o.span, *o.result)
+		case o.accepted != nil:
+			i.await(o.job, *o.accepted, o.span)
 		}
 	}
 	i.unsettled = nil
@@ -108,6 +114,7 @@ func (i *Intake) settle(ctx context.Context) error {
 
 func (i *Intake) carryOut(ctx context.Context, claim journal.ClaimedJob) outcome {
 	o := outcome{job: claim.Job, tried: journal.Tried{Job: claim.ID}}
+	ctx, o.span = i.trace(ctx, claim)
 	if claim.Overtaken {
 		o.result = &command.Result{
 			Outcome: command.Failure, ErrorCode: v1alpha1.CodeConflict, Message: "a later job of the game was carried out before this one was read",
@@ -126,7 +133,9 @@ func (i *Intake) carryOut(ctx context.Context, claim journal.ClaimedJob) outcome
 			o.result = &result
 		}
 	case ctx.Err() != nil: // another one goes on, at once
+		tracing.End(o.span, err)
 	case retryable(err) && !claim.Overdue:
+		tracing.End(o.span, err)
 		o.tried.Delay = min(backOff(claim.Tries), max(0, time.Until(claim.Deadline)))
 	default:
 		result := command.Failed(err)

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/command"
 	"galaxy.io/runtime-manager/pkg/journal"
@@ -18,30 +21,35 @@ const surveyEvery = 5
 type waitingJob struct {
 	journal.Job
 	accepted command.Accepted
+	span     trace.Span
 }
 
 // verdict is the result of a job.
 type verdict struct {
 	job    journal.Job
 	result command.Result
+	span   trace.Span
 }
 
 // await waits for a job that was accepted.
-func (i *Intake) await(job journal.Job, accepted command.Accepted) {
+func (i *Intake) await(job journal.Job, accepted command.Accepted, span trace.Span) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.awaitLocked(job, accepted)
+	i.awaitLocked(job, accepted, span)
 }
 
-func (i *Intake) awaitLocked(job journal.Job, accepted command.Accepted) {
+func (i *Intake) awaitLocked(job journal.Job, accepted command.Accepted, span trace.Span) {
 	if i.waiting[job.Game] == nil {
 		i.waiting[job.Game] = map[string]waitingJob{}
 	}
-	i.waiting[job.Game][job.ID] = waitingJob{job, accepted}
+	i.waiting[job.Game][job.ID] = waitingJob{job, accepted, span}
 	i.dirty[job.Game] = true // its record may have changed before we waited
 }
 
 func (i *Intake) forgetLocked(game, id string) {
+	if job, waits := i.waiting[game][id]; waits {
+		job.span.End() // if its answer did not
+	}
 	if delete(i.waiting[game], id); len(i.waiting[game]) == 0 {
 		delete(i.waiting, game)
 		delete(i.dirty, game)
@@ -116,7 +124,7 @@ func (i *Intake) merge(open []journal.Job, known map[[2]string]bool) {
 			i.Log.Error(err, "an accepted job cannot be read", "job", job.ID)
 			continue
 		}
-		i.awaitLocked(job, accepted)
+		i.awaitLocked(job, accepted, noop.Span{}) // whoever wrote it has its span
 	}
 	for answered := range known {
 		i.forgetLocked(answered[0], answered[1])
@@ -145,7 +153,7 @@ func (i *Intake) doneOf(jobs []waitingJob) (done []verdict) {
 			continue
 		}
 		if result, ok := command.Conclude(record, job.accepted); ok {
-			done = append(done, verdict{job.Job, result})
+			done = append(done, verdict{job.Job, result, job.span})
 		}
 	}
 	return done
@@ -171,14 +179,14 @@ func (i *Intake) judgeAll(ctx context.Context) (done []verdict) {
 			}
 			record = stored
 			if err != nil {
-				done = append(done, verdict{job.Job, command.Failed(err)})
+				done = append(done, verdict{job.Job, command.Failed(err), job.span})
 				continue
 			}
 		}
 		if result, ok := command.Conclude(record, job.accepted); ok {
-			done = append(done, verdict{job.Job, result})
+			done = append(done, verdict{job.Job, result, job.span})
 		} else if overdue {
-			done = append(done, verdict{job.Job, command.Overdue(record, job.accepted)})
+			done = append(done, verdict{job.Job, command.Overdue(record, job.accepted), job.span})
 		}
 	}
 	return done
@@ -198,16 +206,17 @@ func (i *Intake) answerAll(ctx context.Context, done []verdict) error {
 	for k, v := range done {
 		replies[k], results[v.job.ID] = i.answer(v.job, v.result), v
 	}
-	answered, err := i.Jobs.Settle(ctx, nil, replies)
+	told, err := i.Jobs.Settle(ctx, nil, replies)
 	if err != nil {
 		return err // the next survey finds them
 	}
-	for _, id := range answered {
+	for _, id := range told {
 		i.metrics.count(results[id].job.Verb, results[id].result)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, v := range done {
+		answered(v.span, v.result)
 		i.forgetLocked(v.job.Game, v.job.ID)
 	}
 	return nil

@@ -3,6 +3,7 @@ package streams
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -100,6 +101,7 @@ func parse(stream string, entry redis.XMessage) (job journal.Job, wrong error) {
 	job.Game = given.label("game_id")
 	job.Caller = given.label("requested_by")
 	given.number("requested_at_ms")
+	job.Traceparent = given.traceparent()
 	if stream == StartJobs {
 		job.Image, job.Spec = given.text("image_ref"), given.text("spec")
 	}
@@ -164,6 +166,18 @@ func (f *wire) label(name string) string {
 		return f.fail(name, "%s", wrong[0])
 	}
 	return label
+}
+
+// traceparentPattern is that of W3C Trace Context.
+var traceparentPattern = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
+// traceparent is empty where it is not well-formed: no job fails for it.
+func (f *wire) traceparent() string {
+	text, _ := f.values["traceparent"].(string)
+	if !traceparentPattern.MatchString(text) {
+		return ""
+	}
+	return text
 }
 
 func (f *wire) number(name string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -42,7 +43,7 @@ func Parent(ctx context.Context) string {
 }
 
 // ID returns the id of the trace that a context belongs to; empty where nobody keeps
-// it. In a line of the log it is under the key "trace".
+// it.
 func ID(ctx context.Context) string {
 	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
 		return span.TraceID().String()
@@ -79,3 +80,11 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // WrappedRoundTripper lets client-go find what is below.
 func (t transport) WrappedRoundTripper() http.RoundTripper { return t.next }
+
+// Log is a log whose lines name the trace that a context belongs to, if anybody keeps it.
+func Log(ctx context.Context, log logr.Logger) logr.Logger {
+	if id := ID(ctx); id != "" {
+		return log.WithValues("trace", id)
+	}
+	return log
+}

@@ -17,7 +17,7 @@ WITH next AS (
     FROM next WHERE j.id = next.id
     RETURNING j.*
 )
-SELECT c.id, c.stream, c.entry, c.verb, c.game, c.caller, c.image, c.spec, c.received_at, c.deadline, c.tries, c.deadline <= now(),
+SELECT c.id, c.stream, c.entry, c.verb, c.game, c.caller, c.image, c.spec, c.traceparent, c.received_at, c.deadline, c.tries, c.deadline <= now(),
        EXISTS (
          SELECT FROM jobs l
          WHERE l.game = c.game AND l.accepted IS NOT NULL AND l.entry_ms >= c.entry_ms

@@ -42,7 +42,7 @@ func traced(traces *tracing.Traces, next http.Handler) http.Handler {
 			name += "/" + info.Subresource
 		}
 		ctx, span := traces.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
-			attribute.String("namespace", info.Namespace), attribute.String("name", info.Name), attribute.String("user", userOf(ctx)),
+			attribute.String("namespace", info.Namespace), attribute.String("name", info.Name), attribute.String("user", writer(ctx)),
 			attribute.String("user_agent.original", req.UserAgent()),
 		))
 		defer span.End()
@@ -64,10 +64,10 @@ func writesGame(info *genericapirequest.RequestInfo) bool {
 // beginsNone says that a request is the manager's own and belongs to no trace: what
 // the loop writes of itself is none.
 func beginsNone(ctx context.Context) bool {
-	return userOf(ctx) == user.APIServerUser && !trace.SpanContextFromContext(ctx).IsValid()
+	return writer(ctx) == user.APIServerUser && !trace.SpanContextFromContext(ctx).IsValid()
 }
 
-func userOf(ctx context.Context) string {
+func writer(ctx context.Context) string {
 	if who, known := genericapirequest.UserFrom(ctx); known {
 		return who.GetName()
 	}

@@ -61,6 +61,8 @@ type GameRuntimeReconciler struct {
 	written sync.Map
 	// pulled holds the image pulled for each game's next container.
 	pulled sync.Map
+	// carried holds the generation of each traced record that was carried out last.
+	carried sync.Map
 }
 
 // +kubebuilder:rbac:groups=runtime.galaxy.io,resources=gameruntimes,verbs=get;list;watch;create;update;patch;delete
@@ -154,6 +156,7 @@ func (r *GameRuntimeReconciler) pass(ctx context.Context, record *v1alpha1.GameR
 		return p, err
 	}
 	r.settle(in)
+	r.carriedOut(record) // as it says now
 	return p, nil
 }
 
@@ -316,6 +319,7 @@ func (r *GameRuntimeReconciler) wrote(record *v1alpha1.GameRuntime) {
 
 func (r *GameRuntimeReconciler) forget(name types.NamespacedName) {
 	r.written.Delete(name)
+	r.carried.Delete(name)
 	r.herald.forget(name)
 	r.pulled.Delete(engine.GameID(name))
 	r.work.abandon(engine.GameID(name))

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/engine"
@@ -17,11 +18,27 @@ import (
 // asked returns a context that belongs to the trace of the write which a record's
 // spec is from, until that is carried out. What has to be mended later nobody asked for.
 func (r *GameRuntimeReconciler) asked(ctx context.Context, record *v1alpha1.GameRuntime) context.Context {
-	progressing := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionProgressing)
-	if progressing != nil && progressing.Status == metav1.ConditionFalse && progressing.ObservedGeneration == record.Generation {
+	if r.carriedOut(record) {
 		return ctx
 	}
 	return r.traces.From(ctx, record.Traceparent())
+}
+
+// carriedOut says that nothing was left to do once for a record's generation. That is
+// remembered, of records that are traced: who starts while something is to be mended
+// takes it for what was asked for.
+func (r *GameRuntimeReconciler) carriedOut(record *v1alpha1.GameRuntime) bool {
+	if r.traces == nil || record.Traceparent() == "" {
+		return false
+	}
+	name := client.ObjectKeyFromObject(record)
+	progressing := meta.FindStatusCondition(record.Status.Conditions, v1alpha1.ConditionProgressing)
+	if progressing != nil && progressing.Status == metav1.ConditionFalse && progressing.ObservedGeneration == record.Generation {
+		r.carried.Store(name, record.Generation)
+		return true
+	}
+	generation, ok := r.carried.Load(name)
+	return ok && generation == record.Generation
 }
 
 // trace begins the span of a pass that acts; one that finds nothing to do has none.

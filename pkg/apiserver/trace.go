@@ -47,6 +47,7 @@ func traced(traces *tracing.Traces, next http.Handler) http.Handler {
 		))
 		defer span.End()
 		answered := &answeredWith{ResponseWriter: w, status: http.StatusOK}
+		ctx = context.WithValue(ctx, writeKey{}, tracing.Parent(ctx))
 		next.ServeHTTP(answered, req.WithContext(ctx)) // no write's answer is flushed or hijacked
 		span.SetAttributes(attribute.Int("http.response.status_code", answered.status))
 		if answered.status >= http.StatusInternalServerError {
@@ -88,6 +89,10 @@ func (w *answeredWith) WriteHeader(status int) {
 // Unwrap is for http.ResponseController.
 func (w *answeredWith) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// writeKey is where the context of a write has the traceparent of its span. Below it
+// upstream begins others.
+type writeKey struct{}
+
 // traceMark has a record remember the trace of the write that its spec is from, so
 // that the loop can go on with it, in whichever process. It is part of no dry run,
 // and nobody's field: an apply neither takes it away nor is refused for it.
@@ -100,7 +105,7 @@ func (traceMark) Handles(operation admission.Operation) bool {
 
 // Admit implements admission.MutationInterface.
 func (traceMark) Admit(ctx context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
-	traceparent := tracing.Parent(ctx)
+	traceparent, _ := ctx.Value(writeKey{}).(string)
 	if traceparent == "" || a.IsDryRun() || a.GetSubresource() != "" || a.GetResource().GroupResource() != gameRuntimes.GroupResource() {
 		return nil
 	}

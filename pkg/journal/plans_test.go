@@ -53,7 +53,7 @@ func TestEveryStatementGoesByIndex(t *testing.T) {
 		"recall":            {recallMessages, 2, []string{"outbox_published_at"}},
 		"delete outbox":     {deleteOutbox, 2, []string{"outbox_created_at", "outbox_pkey"}},
 		"delete published":  {deletePublished, 2, []string{"outbox_published_at", "outbox_pkey"}},
-		"accept jobs":       {acceptJobs, 13, []string{"jobs_pkey"}},
+		"accept jobs":       {acceptJobs, 14, []string{"jobs_pkey"}},
 		"claim jobs":        {claimJobs, 3, []string{"jobs_to_apply", "jobs_accepted_of_game", "jobs_pkey"}},
 		"settle jobs":       {settleJobs, 3, []string{"jobs_to_apply"}},
 		"answer jobs":       {answerJobs, 5, []string{"jobs_to_answer"}},

@@ -6,9 +6,7 @@ cd "$(dirname "$0")/.."
 
 data=${RTM_DATA_DIR:-.run}
 kubeconfig=$data/kubeconfig
-kubectl=kubectl
-command -v kubectl >/dev/null || kubectl=bin/kubectl
-k() { "$kubectl" --kubeconfig "$kubeconfig" "$@"; }
+rtctl() { bin/rtctl --kubeconfig "$kubeconfig" "$@"; }
 
 docker image inspect galaxy/demo-game:1.0.0 galaxy/demo-game:1.0.1 >/dev/null 2>&1 || make --no-print-directory game-image
 
@@ -31,35 +29,35 @@ finish() {
 	exit "$status"
 }
 
-ready() { [ -f "$kubeconfig" ] && k get --raw /readyz >/dev/null 2>&1; }
+ready() { [ -f "$kubeconfig" ] && rtctl get --raw /readyz >/dev/null 2>&1; }
 until ready; do
 	kill -0 "$manager" 2>/dev/null || finish
-	sleep 0.2 || true # a Ctrl-C ends it too
+	sleep 0.1 || true # a Ctrl-C ends it too
 done
 
+# games declares the samples. What becomes of them is in the log meanwhile.
 games() {
-	k get namespace default -o 'jsonpath={.metadata.uid}' >"$data/installation" || return # for make clean
-	"$kubectl" --kubeconfig "$kubeconfig" get gr --watch & # not by k: that would be a child of what is killed
-	local table=$! applied=0
-	if k apply -k config/samples >/dev/null; then
-		k wait --for=condition=Ready gr/chess gr/checkers --timeout=120s >/dev/null || [ -n "$told" ] ||
-			echo "Not all games are Ready: 'describe gr' says why." >&2
-	else
-		applied=1
-	fi
-	kill "$table" 2>/dev/null && wait "$table" 2>/dev/null
-	return "$applied"
+	rtctl get namespace default -o 'jsonpath={.metadata.uid}' >"$data/installation" || return # for make clean
+	rtctl apply -k config/samples >/dev/null || return
+	rtctl wait --for=condition=Ready gr/chess gr/checkers --timeout=120s >/dev/null || [ -n "$told" ] ||
+		echo "Not all games are Ready: 'rtctl describe gr' says why." >&2
 }
 if ! games && [ -z "$told" ]; then
 	kill -TERM "$manager" 2>/dev/null || true
 	finish 1
 fi
 [ -z "$told" ] || finish
+echo
+rtctl get gr || true
 cat <<END
 
-In another terminal:
+The manager serves the Kubernetes API at $(sed -n 's/^ *server: //p' "$kubeconfig"). In another terminal, here:
 
-    $kubectl --kubeconfig $kubeconfig get gr -w
+    export KUBECONFIG=$(realpath "$kubeconfig") PATH=\$PATH:\$PWD/bin
+    rtctl status                 how the manager is
+    kubectl get gr -w            the games, as they change
+    rtctl restart chess          a new container, with the same state
+    rtctl logs -f chess          what a game writes
 
 Ctrl-C stops the manager; the games keep running.
 END

@@ -46,12 +46,22 @@ func NewLogger(c Config) (logr.Logger, error) {
 func LogLibraries(log logr.Logger) {
 	ctrl.SetLogger(libraryLog(log))
 	kubernetes := log.WithName("kubernetes").V(1)
-	klog.SetLogger(kubernetes)
+	klog.SetLogger(kubernetesLog(kubernetes))
 	utilruntime.ErrorHandlers = []utilruntime.ErrorHandler{
 		func(_ context.Context, err error, message string, keysAndValues ...any) {
 			kubernetes.Info(message, append(keysAndValues, "error", err)...)
 		},
 	}
+}
+
+// kubernetesLog is a log without lines that a stranger could fill it with.
+func kubernetesLog(log logr.Logger) logr.Logger {
+	if log.GetSink() == nil { // it is discarded
+		return log
+	}
+	return logr.New(demoted{log.GetSink(), func(_ error, message string) bool {
+		return message == "Unable to authenticate the request"
+	}}).V(log.GetV())
 }
 
 // libraryLog is where controller-runtime says what it does: for debugging, but
@@ -60,25 +70,32 @@ func libraryLog(log logr.Logger) logr.Logger {
 	if log.GetSink() == nil { // it is discarded
 		return log
 	}
-	return logr.New(libraryErrors{log.GetSink()}).V(1)
+	// Whoever hands the lead back at the end has lost it.
+	return logr.New(demoted{log.GetSink(), func(err error, _ string) bool {
+		return err != nil && err.Error() == "leader election lost"
+	}}).V(1)
 }
 
-// libraryErrors knows an error that is none: whoever hands the lead back at the
-// end has lost it.
-type libraryErrors struct{ logr.LogSink }
+// demoted is a log with errors that are none to us: they are for debugging.
+type demoted struct {
+	logr.LogSink
+	harmless func(err error, message string) bool
+}
 
-func (l libraryErrors) Error(err error, message string, keysAndValues ...any) {
-	if err != nil && err.Error() == "leader election lost" {
-		l.Info(1, message, append(keysAndValues, "reason", err.Error())...)
+func (d demoted) Error(err error, message string, keysAndValues ...any) {
+	if !d.harmless(err, message) {
+		d.LogSink.Error(err, message, keysAndValues...)
 		return
 	}
-	l.LogSink.Error(err, message, keysAndValues...)
+	if d.Enabled(1) {
+		d.Info(1, message, append(keysAndValues, "error", err)...)
+	}
 }
 
-func (l libraryErrors) WithName(name string) logr.LogSink {
-	return libraryErrors{l.LogSink.WithName(name)}
+func (d demoted) WithName(name string) logr.LogSink {
+	return demoted{d.LogSink.WithName(name), d.harmless}
 }
 
-func (l libraryErrors) WithValues(keysAndValues ...any) logr.LogSink {
-	return libraryErrors{l.LogSink.WithValues(keysAndValues...)}
+func (d demoted) WithValues(keysAndValues ...any) logr.LogSink {
+	return demoted{d.LogSink.WithValues(keysAndValues...), d.harmless}
 }

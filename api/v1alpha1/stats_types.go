@@ -11,6 +11,8 @@ import (
 type GameRuntimeStats struct {
 	metav1.TypeMeta `json:",inline"`
 
+	// Game is the game's namespace and name, as in default/chess.
+	Game string `json:"game"`
 	// Container is the id of the container that was looked at.
 	Container string `json:"container"`
 	// At is the end of the time that was looked at, Window its length.

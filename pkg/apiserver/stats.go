@@ -31,7 +31,9 @@ func (c console) stats(req *http.Request, game types.NamespacedName) (runtime.Ob
 	if err != nil {
 		return nil, c.explain(err, game)
 	}
-	return toStats(container, usage), nil
+	stats := toStats(container, usage)
+	stats.Game = game.String()
+	return stats, nil
 }
 
 func toStats(container engine.Container, usage engine.Usage) *v1alpha1.GameRuntimeStats {

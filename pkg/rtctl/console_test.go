@@ -3,6 +3,7 @@ package rtctl
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"slices"
 	"strings"
@@ -210,13 +211,21 @@ func testTop(t *testing.T) {
 	require.Equal(t, append([]string{"default"}, busy...), rows("-A", "-l", "game=go")[1])
 	require.Equal(t, append(slices.Clone(busy), "0B", "0B", "0B", "0B"), rows("go", "-o", "wide")[1])
 
+	var list struct{ Items []v1alpha1.GameRuntimeStats }
+	require.NoError(t, json.Unmarshal([]byte(in(t, append([]string{"top", "-o", "json"}, names...)...)), &list))
+	require.Len(t, list.Items, 2, "of those that run")
+	require.Equal(t, "default/go", list.Items[0].Game)
+	require.Equal(t, "GameRuntimeStats", list.Items[0].Kind)
+	require.Equal(t, "500m", list.Items[0].Usage.CPU.String())
+	require.Contains(t, in(t, "top", "-n", "elsewhere", "-o", "json"), `"items": []`)
+
 	_, stderr, err := rtctl(t, "top", "-n", "elsewhere")
 	require.NoError(t, err)
 	require.Equal(t, "There are no games here.\n", stderr)
 	for args, want := range map[string]string{
 		"none nobody":                    "none, nobody: there is no such game",
 		"--sort-by age":                  `--sort-by: must be name, cpu or memory, is "age"`,
-		"-o yaml":                        `--output: must be table or wide, is "yaml"`,
+		"-o text":                        `--output: must be table, wide, json or yaml, is "text"`,
 		"--kubeconfig " + unreachable(t): "no manager answers at",
 	} {
 		_, _, err := rtctl(t, append([]string{"top"}, strings.Fields(args)...)...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -14,10 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/cli-runtime/pkg/printers"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 )
@@ -30,7 +26,7 @@ type historyOptions struct {
 }
 
 func historyCommand(streams genericiooptions.IOStreams, connection *connection) *cobra.Command {
-	o := historyOptions{output: "table"}
+	o := historyOptions{output: outputTable}
 	cmd := &cobra.Command{
 		Use:   "history GAME",
 		Short: "Show what was done to a game and what happened to it, the newest last",
@@ -56,7 +52,7 @@ func oneGame(_ *cobra.Command, args []string) error {
 }
 
 func (o historyOptions) run(ctx context.Context, streams genericiooptions.IOStreams, connection *connection, game string) error {
-	printer, err := o.printer()
+	printer, err := tableOr(o.output)
 	if err != nil {
 		return err
 	}
@@ -82,9 +78,12 @@ func (o historyOptions) run(ctx context.Context, streams genericiooptions.IOStre
 		return fmt.Errorf("%s/%s: there is no such game, and no history of one: %s", namespace, game, connection.listGamesHint())
 	case err != nil:
 		return err
-	case len(history.Items) == 0 && o.isTable():
+	case len(history.Items) == 0 && isTable(o.output):
 		fmt.Fprintf(streams.ErrOut, "Nothing is recorded of %s/%s%s.\n", namespace, game, o.when())
 		return nil
+	}
+	if isTable(o.output) {
+		return printer.PrintObj(historyTable(history, time.Local), streams.Out)
 	}
 	return printer.PrintObj(history, streams.Out)
 }
@@ -104,27 +103,11 @@ func sinceParameter(flag string) (string, error) {
 	return flag, nil
 }
 
-func (o historyOptions) isTable() bool { return o.output == "table" || o.output == "wide" }
-
 func (o historyOptions) when() string {
 	if o.since == "" {
 		return ""
 	}
 	return " since " + o.since
-}
-
-func (o historyOptions) printer() (printers.ResourcePrinter, error) {
-	if o.isTable() {
-		table := printers.NewTablePrinter(printers.PrintOptions{Wide: o.output == "wide"})
-		return printers.ResourcePrinterFunc(func(object runtime.Object, w io.Writer) error {
-			return table.PrintObj(historyTable(object.(*v1alpha1.GameRuntimeHistory), time.Local), w)
-		}), nil
-	}
-	printer, err := genericclioptions.NewJSONYamlPrintFlags().ToPrinter(o.output)
-	if err != nil {
-		return nil, fmt.Errorf("--output: must be table, wide, json or yaml, is %q", o.output)
-	}
-	return printers.NewTypeSetter(scheme).ToPrinter(printer), nil
 }
 
 var historyColumns = []metav1.TableColumnDefinition{

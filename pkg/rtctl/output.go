@@ -8,6 +8,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/yaml"
 )
@@ -47,6 +48,25 @@ func printerOf[T runtime.Object](format string) (func(out io.Writer, objects []T
 		_, err = out.Write(content)
 		return err
 	}, nil
+}
+
+const (
+	outputTable = "table"
+	outputWide  = "wide"
+)
+
+func isTable(format string) bool { return format == outputTable || format == outputWide }
+
+// tableOr prints tables, or an object as data.
+func tableOr(format string) (printers.ResourcePrinter, error) {
+	if isTable(format) {
+		return printers.NewTablePrinter(printers.PrintOptions{Wide: format == outputWide}), nil
+	}
+	printer, err := genericclioptions.NewJSONYamlPrintFlags().ToPrinter(format)
+	if err != nil {
+		return nil, fmt.Errorf("--output: must be table, wide, json or yaml, is %q", format)
+	}
+	return printers.NewTypeSetter(scheme).ToPrinter(printer), nil
 }
 
 // oneLine is a text for people that comes from a game or an engine, without what

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/cli-runtime/pkg/printers"
 	"k8s.io/client-go/rest"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -31,14 +31,15 @@ type topOptions struct {
 }
 
 func topCommand(streams genericiooptions.IOStreams, connection *connection) *cobra.Command {
-	o := topOptions{sortBy: "name", output: "table"}
+	o := topOptions{sortBy: "name", output: outputTable}
 	cmd := &cobra.Command{
 		Use:   "top [GAME...]",
 		Short: "Show what games use of processor and memory",
 		Long: `Show what games use of processor and memory at the moment.
 
 CPU is in thousandths of a core, over what the engine takes for a look: a second at
-most. MEMORY is what docker stats shows. A game that does not run uses nothing.`,
+most. MEMORY is what docker stats shows. A game that does not run uses nothing, and
+is no item of the list that json and yaml are.`,
 		Example: "  rtctl top\n  rtctl top -A --sort-by cpu\n  rtctl top chess go -o wide",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), streams, connection, args)
@@ -47,7 +48,7 @@ most. MEMORY is what docker stats shows. A game that does not run uses nothing.`
 	cmd.Flags().StringVar(&o.sortBy, "sort-by", o.sortBy, "name, or the most of cpu or memory first")
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", o.all, "of all namespaces")
 	cmd.Flags().StringVarP(&o.selector, "selector", "l", o.selector, "only games with such labels, as in season=autumn")
-	cmd.Flags().StringVarP(&o.output, "output", "o", o.output, "table or wide")
+	cmd.Flags().StringVarP(&o.output, "output", "o", o.output, "table, wide, json or yaml")
 	return cmd
 }
 
@@ -60,8 +61,9 @@ type topRow struct {
 }
 
 func (o topOptions) run(ctx context.Context, streams genericiooptions.IOStreams, connection *connection, names []string) error {
-	if !slices.Contains([]string{"table", "wide"}, o.output) {
-		return fmt.Errorf("--output: must be table or wide, is %q", o.output)
+	printer, err := tableOr(o.output)
+	if err != nil {
+		return err
 	}
 	order, known := topOrders[o.sortBy]
 	if !known {
@@ -78,7 +80,7 @@ func (o topOptions) run(ctx context.Context, streams genericiooptions.IOStreams,
 	if err != nil {
 		return err
 	}
-	if len(rows) == 0 {
+	if len(rows) == 0 && isTable(o.output) {
 		fmt.Fprintln(streams.ErrOut, "There are no games here.")
 		return nil
 	}
@@ -87,7 +89,11 @@ func (o topOptions) run(ctx context.Context, streams genericiooptions.IOStreams,
 	}
 	rows = slices.DeleteFunc(rows, func(r topRow) bool { return apierrors.IsNotFound(r.failed) }) // gone by now
 	slices.SortStableFunc(rows, order)
-	if err := printers.NewTablePrinter(printers.PrintOptions{Wide: o.output == "wide"}).PrintObj(topTable(rows, o.all), streams.Out); err != nil {
+	var shown runtime.Object = topList(rows)
+	if isTable(o.output) {
+		shown = topTable(rows, o.all)
+	}
+	if err := printer.PrintObj(shown, streams.Out); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	return tellUnmeasured(streams, rows)
@@ -193,6 +199,18 @@ var topColumns = []metav1.TableColumnDefinition{
 	{Name: "Sent", Type: "string", Priority: 1},
 	{Name: "Read", Type: "string", Priority: 1},
 	{Name: "Written", Type: "string", Priority: 1},
+}
+
+// topList is what programs read of the games that run.
+func topList(rows []topRow) *metav1.List {
+	list := &metav1.List{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "List"}, Items: []runtime.RawExtension{}}
+	for _, row := range rows {
+		if row.stats != nil {
+			row.stats.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GameRuntimeStats"))
+			list.Items = append(list.Items, runtime.RawExtension{Object: row.stats})
+		}
+	}
+	return list
 }
 
 func topTable(rows []topRow, namespaced bool) *metav1.Table {

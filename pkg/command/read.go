@@ -4,7 +4,6 @@ import (
 	"context"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 )
@@ -21,8 +20,8 @@ type Page struct {
 // Get returns a game's record as it is stored. One that is missing is an *Error
 // with the code not_found.
 func (c *Commander) Get(ctx context.Context, game string) (*v1alpha1.GameRuntime, error) {
-	if wrong := validation.IsDNS1123Label(game); len(wrong) > 0 {
-		return nil, invalid("game", "%s", wrong[0])
+	if !isLabel(game) {
+		return nil, invalid("game", notALabel)
 	}
 	_, record, err := c.read(ctx, game)
 	if err == nil {

@@ -20,8 +20,8 @@ func (w Wish) manager() string { return managerPrefix + w.Caller }
 // Commander begins with it.
 func (w Wish) Check() error {
 	for _, name := range []struct{ field, value string }{{"game", w.Game}, {"caller", w.Caller}} {
-		if wrong := validation.IsDNS1123Label(name.value); len(wrong) > 0 {
-			return invalid(name.field, "%s", wrong[0])
+		if !isLabel(name.value) {
+			return invalid(name.field, notALabel)
 		}
 	}
 	const longest = 128
@@ -30,6 +30,11 @@ func (w Wish) Check() error {
 	}
 	return nil
 }
+
+// notALabel is what the schema of the records says of such a name, too.
+const notALabel = "must be a DNS label: at most 63 lower-case letters, digits and hyphens"
+
+func isLabel(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
 // meant refuses a wish that is for another revision of the record.
 func (w Wish) meant(record *v1alpha1.GameRuntime) error {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -106,16 +107,37 @@ func build(streams genericiooptions.IOStreams, connection *connection, root *cob
 	for _, verb := range gameVerbs {
 		cmd := verb(streams, connection)
 		cmd.GroupID = groupGames
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error { return run(cmd, gameArguments(cmd, args)) }
 		if cmd.ValidArgsFunction == nil && strings.Contains(cmd.Use, "GAME") {
 			cmd.ValidArgsFunction = gameNames(connection)
 		}
 		root.AddCommand(cmd)
 	}
 	addRecordVerbs(root, streams, connection)
-	root.AddCommand(versionCommand(streams, connection))
+	root.InitDefaultCompletionCmd()
+	root.AddCommand(versionCommand(streams, connection)) // cobra adds help, last
 	completeFlags(root, connection)
 	return root
 }
+
+// gameArguments are a verb's, of which those that name a game may do so as kubectl
+// prints it and takes it, with the resource before it.
+func gameArguments(cmd *cobra.Command, args []string) []string {
+	games := len(args)
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		games = dash // the rest is a program
+	}
+	args = slices.Clone(args)
+	for i := range games {
+		if resource, name, ok := strings.Cut(args[i], "/"); ok && slices.Contains(gameResources, resource) {
+			args[i] = name
+		}
+	}
+	return args
+}
+
+var gameResources = []string{"gr", "gameruntime", "gameruntimes", "gameruntime.runtime.galaxy.io", "gameruntimes.runtime.galaxy.io"}
 
 // prepare is before every verb. Ours end in order at the first signal, since they
 // heed their context; kubectl's know no context, and end as any program does.

@@ -70,7 +70,16 @@ func (c *connection) addFlags(flags *pflag.FlagSet) {
 		Impersonate: c.flags.Impersonate, ImpersonateGroup: c.flags.ImpersonateGroup,
 	}
 	shown.AddFlags(flags)
-	flags.Lookup("kubeconfig").Usage = "the manager's kubeconfig; empty: $KUBECONFIG, or else what is found"
+	for name, usage := range map[string]string{
+		"kubeconfig":      "the manager's kubeconfig; empty: $KUBECONFIG, or else what is found",
+		"context":         "the context of the kubeconfig",
+		"namespace":       "the namespace of the games; empty: the context's, or else default",
+		"request-timeout": "how long one request may take, as in 30s; 0 is for as long as it takes",
+		"as":              "act as that user, where one may",
+		"as-group":        "and as a member of that group; may be repeated",
+	} {
+		flags.Lookup(name).Usage = usage
+	}
 	flags.AddGoFlag(verbosityFlag())
 }
 

@@ -20,6 +20,7 @@ import (
 	"k8s.io/kubectl/pkg/cmd/get"
 	"k8s.io/kubectl/pkg/cmd/label"
 	"k8s.io/kubectl/pkg/cmd/patch"
+	"k8s.io/kubectl/pkg/cmd/replace"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
 	"k8s.io/kubectl/pkg/cmd/wait"
 	"k8s.io/kubectl/pkg/util/completion"
@@ -45,6 +46,7 @@ func addRecordVerbs(root *cobra.Command, streams genericiooptions.IOStreams, con
 		apply.NewCmdApply(name, f, streams),
 		diffCommand,
 		only(create.NewCmdCreate(f, streams), "namespace"),
+		replace.NewCmdReplace(f, streams), // what an edit that fails speaks of
 		patch.NewCmdPatch(f, streams),
 		edit.NewCmdEdit(f, streams),
 		label.NewCmdLabel(f, streams),
@@ -122,6 +124,7 @@ var recordExamples = map[string][]string{
 	"apply":    {"apply -f chess.yaml", "apply -k config/samples", "apply --server-side -f chess.yaml"},
 	"diff":     {"diff -f chess.yaml"},
 	"create":   {"create -f chess.yaml", "create namespace league"},
+	"replace":  {"replace -f chess.yaml"},
 	"patch":    {`patch gr chess --type=merge -p '{"spec":{"image":"galaxy/demo-game:1.0.1"}}'`},
 	"edit":     {"edit gr chess"},
 	"label":    {"label gr chess season=autumn", "label gr chess season-"},

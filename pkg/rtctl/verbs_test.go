@@ -34,6 +34,7 @@ func TestVerbsAgainstServer(t *testing.T) {
 		"start, stop and restart":  testWishes,
 		"first tries that fail":    testWishesThatFail,
 		"wishes that cannot be":    testWishesRefused,
+		"waits that end early":     testWishesInterrupted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			here(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -110,6 +111,9 @@ func (o *wishOptions) run(ctx context.Context, streams genericiooptions.IOStream
 		})
 	}
 	all.Wait()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return &failure{code: interrupted} // each was told
+	}
 	if len(failed) > 0 {
 		return &failure{code: 1} // each was told
 	}
@@ -132,7 +136,11 @@ func (o *wishOptions) carryOut(ctx context.Context, connection *connection, comm
 	case result.ErrorCode == "":
 		result.Message = "the record says so now, and nobody waits for what comes of it"
 	}
-	progress.end(game, o.outcome(result, time.Since(began)), result.Outcome == command.Success)
+	outcome := o.outcome(result, time.Since(began))
+	if result.Outcome == command.Failure && errors.Is(ctx.Err(), context.Canceled) {
+		outcome = "nobody waits any longer: " + withoutIDs(result.Message)
+	}
+	progress.end(game, outcome, result.Outcome == command.Success)
 	return result.Outcome == command.Success
 }
 
@@ -157,6 +165,8 @@ func refusal(connection *connection, err error) error {
 	switch cause := refused.Unwrap(); {
 	case cause != nil && (refused.Code == v1alpha1.CodeServiceUnavailable || refused.Code == v1alpha1.CodeInternalError):
 		return connection.explain(cause)
+	case refused.Code == v1alpha1.CodeInvalidRequest && refused.Field == "image":
+		return fmt.Errorf("%w: --image names it", err)
 	case refused.Code == v1alpha1.CodeNotFound && cause == nil:
 		return fmt.Errorf("%w: %s", err, connection.listGamesHint())
 	}
@@ -172,12 +182,17 @@ func (o *wishOptions) outcome(result command.Result, after time.Duration) string
 	}
 	switch {
 	case result.Outcome == command.Failure:
-		return fmt.Sprintf("not %s within %s: %s: %s%s", o.done, took, result.ErrorCode, result.Message, operation)
+		return fmt.Sprintf("not %s within %s: %s: %s%s", o.done, took, result.ErrorCode, withoutIDs(result.Message), operation)
 	case o.noWait || result.ErrorCode == v1alpha1.CodeReplayNoOp:
 		return result.Message + operation
 	}
 	return fmt.Sprintf("%s in %s%s", o.done, took, operation)
 }
+
+var containerID = regexp.MustCompile(` [0-9a-f]{12}\b`)
+
+// withoutIDs is what is done to a game's container, of which there is one.
+func withoutIDs(message string) string { return containerID.ReplaceAllString(message, "") }
 
 // doing is what goes on, as far as the status tells of the wish already.
 func doing(record *v1alpha1.GameRuntime, wish command.Accepted) string {
@@ -186,7 +201,7 @@ func doing(record *v1alpha1.GameRuntime, wish command.Accepted) string {
 	}
 	told := string(record.Status.Phase)
 	if pending := record.Status.Pending; pending != nil {
-		told += ", " + pending.Message
+		told += ", " + withoutIDs(pending.Message)
 		if next := pending.NextTry; next != nil && pending.Failures > 0 {
 			told += fmt.Sprintf(" (%s; next try at %s)", pending.Reason, next.Local().Format(time.TimeOnly))
 		}

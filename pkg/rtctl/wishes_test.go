@@ -2,6 +2,7 @@ package rtctl
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type run struct {
 	t        *testing.T
 	out, err growing
 	ended    chan error
+	cancel   context.CancelFunc
 	games    dynamic.ResourceInterface
 }
 
@@ -28,7 +30,9 @@ func begin(t *testing.T, server *apiservertest.Server, namespace string, args ..
 	r := &run{t: t, ended: make(chan error, 1), games: records(t, server, "gameruntimes").Namespace(namespace)}
 	command := Command(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &r.out, ErrOut: &r.err}, "v1")
 	command.SetArgs(append(args, "-n", namespace))
-	go func() { r.ended <- command.ExecuteContext(t.Context()) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	r.cancel = cancel
+	go func() { r.ended <- command.ExecuteContext(ctx) }()
 	return r
 }
 
@@ -87,7 +91,7 @@ func testWishes(t *testing.T, server *apiservertest.Server) {
 	require.Regexp(t, `^chess: waiting for the manager\nchess: Pulling, pull image galaxy/demo-game:1.0.0\nchess: Running\nchess: started in \d.* \(operation o-1\)\n$`, r.out.String())
 	require.Empty(t, r.err.String())
 
-	require.Equal(t, "chess: Running\nchess: the record said so already (operation o-1)\n", in(t, "start", "chess", "-n", "wished"))
+	require.Equal(t, "chess: Running\nchess: the record said so already (operation o-1)\n", in(t, "start", "gr/chess", "-n", "wished"), "named as kubectl does")
 
 	r = begin(t, server, "wished", "restart", "chess", "--as", "somebody", "--as-group", "galaxy:writers")
 	r.asked("chess", 2)
@@ -97,6 +101,8 @@ func testWishes(t *testing.T, server *apiservertest.Server) {
 
 	r = begin(t, server, "wished", "stop", "chess")
 	r.asked("chess", 3)
+	report(t, r.games, "chess", status(3, v1alpha1.PhaseStopping, nil, &v1alpha1.Pending{Reason: v1alpha1.ReasonStopping, Message: "rename container 0123456789ab to chess.default.01234567.previous"}))
+	r.shows("chess: Stopping, rename container to chess.default.01234567.previous")
 	report(t, r.games, "chess", status(3, v1alpha1.PhaseStopped, &v1alpha1.ContainerStatus{ID: "c1", State: v1alpha1.ContainerStopped}, nil))
 	require.NoError(t, r.end())
 	require.Regexp(t, `chess: stopped in \d[^(]*\n$`, r.out.String())
@@ -123,6 +129,18 @@ func testWishesThatFail(t *testing.T, server *apiservertest.Server) {
 	require.Regexp(t, `^chess: not started within \S+: image_pull_failed: no such image; the record stands, and it goes on being tried\n$`, r.err.String())
 }
 
+// Who presses Ctrl-C ends the waiting, not the wish.
+func testWishesInterrupted(t *testing.T, server *apiservertest.Server) {
+	server.Namespace(t, "impatient")
+	r := begin(t, server, "impatient", "start", "chess", "--image", "galaxy/demo-game:1.0.0")
+	r.asked("chess", 1)
+	report(t, r.games, "chess", status(1, v1alpha1.PhaseStarting, nil, &v1alpha1.Pending{Reason: v1alpha1.ReasonStarting, Message: "start container 0123456789ab"}))
+	r.shows("chess: Starting, start container")
+	r.cancel()
+	require.Equal(t, &failure{code: interrupted}, r.end())
+	require.Equal(t, "chess: nobody waits any longer: it still goes on: start container\n", r.err.String())
+}
+
 func testWishesRefused(t *testing.T, server *apiservertest.Server) {
 	server.Namespace(t, "refusing")
 	in(t, "apply", "-n", "refusing", "-f", file(t, chess))
@@ -130,9 +148,9 @@ func testWishesRefused(t *testing.T, server *apiservertest.Server) {
 		args []string
 		want string
 	}{
-		"a game without an image":  {[]string{"start", "go"}, "go: not started: invalid_request: image: a game without a record needs one"},
+		"a game without an image":  {[]string{"start", "go"}, "go: not started: invalid_request: image: a game without a record needs one: --image names it"},
 		"no such game":             {[]string{"stop", "go"}, "go: not stopped: not_found: the game has no record: rtctl get gr -A lists all games"},
-		"no name":                  {[]string{"stop", "Go"}, "invalid_request: game: a lowercase RFC 1123 label"},
+		"no name":                  {[]string{"stop", "Go"}, "invalid_request: game: must be a DNS label: at most 63 lower-case letters, digits and hyphens"},
 		"an image too far":         {[]string{"start", "chess", "--image", "galaxy/demo-game:2.0.0"}, "semver_patch_only: spec.image:"},
 		"the time is over":         {[]string{"restart", "chess", "--timeout", "300ms"}, "timeout: the record says so, and it is not taken up yet"},
 		"somebody who may look":    {[]string{"stop", "chess", "--as", "x", "--as-group", "galaxy:viewers"}, "chess: not stopped: forbidden: "},

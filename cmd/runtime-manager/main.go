@@ -36,6 +36,9 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
+	})
 	root.AddCommand(serveCommand(), provisionCommand(), migrateCommand(), kubeconfigCommand(), versionCommand())
 	return root
 }

@@ -56,6 +56,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 		prepare = postgres.Migrate
 	}
 	if err := prepare(ctx, database.pool); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err() // what was cut short tells nothing
+		}
 		return err
 	}
 	if a.config.Kubeconfig != "" {
@@ -126,6 +129,9 @@ func (a *App) openDatabase(ctx context.Context) (*database, error) {
 			return nil, err
 		}
 		d.embedded, url = embedded, embedded.URL()
+	}
+	if d.embedded == nil {
+		a.log.Info("connecting to the database")
 	}
 	var err error
 	d.pool, err = postgres.Open(ctx, url)

@@ -59,6 +59,9 @@ func StartEmbedded(ctx context.Context, options EmbeddedOptions) (*Embedded, err
 	if h.dir != options.Dir {
 		options.Log.Info("the server's user cannot reach the data directory, keeping the database elsewhere", "user", h.user.name, "dir", h.dir)
 	}
+	if !h.initialised() {
+		options.Log.Info("making a database, which takes a few seconds, once")
+	}
 	if err := h.initialise(ctx, programs); err != nil {
 		return nil, err
 	}

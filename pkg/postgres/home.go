@@ -137,10 +137,15 @@ func (h home) own(dir string) error {
 
 func (h home) data() string { return filepath.Join(h.dir, "data") }
 
+func (h home) initialised() bool {
+	_, err := os.Stat(filepath.Join(h.data(), "PG_VERSION"))
+	return err == nil
+}
+
 // initialise runs initdb beside the final place and moves its result there:
 // one that was interrupted leaves nothing that looks complete.
 func (h home) initialise(ctx context.Context, bin programs) error {
-	if _, err := os.Stat(filepath.Join(h.data(), "PG_VERSION")); err == nil {
+	if h.initialised() {
 		return nil
 	}
 	fresh := h.data() + ".new"

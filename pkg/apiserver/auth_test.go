@@ -49,6 +49,7 @@ func testIdentity(t *testing.T, a *api) {
 	require.NoError(t, err)
 	server, err := readKeyPair(a.creds.pki, "apiserver")
 	require.NoError(t, err)
+	a.readiness()
 
 	for name, c := range map[string]struct {
 		path, token string

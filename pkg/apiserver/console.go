@@ -161,7 +161,7 @@ func (p *parameters) refuse(name, detail string) {
 
 // has reads a switch; one that is not there is off.
 func (p *parameters) has(name string, otherwise bool) bool {
-	if !p.Values.Has(name) {
+	if !p.Has(name) {
 		return otherwise
 	}
 	on, err := strconv.ParseBool(p.Get(name))
@@ -173,7 +173,7 @@ func (p *parameters) has(name string, otherwise bool) bool {
 
 // number reads one from least to most.
 func (p *parameters) number(name string, least, most, otherwise int64) int64 {
-	if !p.Values.Has(name) {
+	if !p.Has(name) {
 		return otherwise
 	}
 	n, err := strconv.ParseInt(p.Get(name), 10, 64)

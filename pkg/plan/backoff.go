@@ -128,7 +128,7 @@ func failureReason(last *Outcome) string {
 		if _, creating := last.Action.(CreateContainer); creating {
 			return v1alpha1.ReasonImageNotPresent
 		}
-	case engine.Failed:
+	case engine.Failed, engine.NotRunning: // the latter is what people at a console meet, never an action
 	}
 	return v1alpha1.ReasonEngineError
 }

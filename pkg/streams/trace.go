@@ -23,7 +23,7 @@ func (i *Intake) trace(ctx context.Context, claim journal.ClaimedJob) (context.C
 
 // answered ends the span of a job with its result.
 func answered(span trace.Span, result command.Result) {
-	span.SetAttributes(attribute.String("outcome", string(result.Outcome)), attribute.String("error_code", string(result.ErrorCode)))
+	span.SetAttributes(attribute.String("outcome", string(result.Outcome)), attribute.String("error_code", result.ErrorCode))
 	var err error
 	if result.Outcome == command.Failure {
 		err = errors.New(result.Message)

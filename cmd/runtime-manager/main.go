@@ -61,6 +61,9 @@ func serveCommand() *cobra.Command {
 				return err
 			}
 			app.LogLibraries(log)
+			if unread := app.UnreadVariables(cmd.Flags(), os.Environ()); len(unread) > 0 {
+				log.Info("variables of the environment that no flag reads", "names", unread)
+			}
 			manager, err := app.New(config, log)
 			if err != nil {
 				return err

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -203,26 +202,6 @@ func (c *Config) telemetryFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.MetricsAddress, "metrics-address", c.MetricsAddress, "host:port where Prometheus metrics, /livez and /readyz are served, over plain HTTP on the loopback; elsewhere over TLS, the metrics to those with a certificate or a token; 0 turns them off")
 	flags.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
 	flags.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info or error")
-}
-
-// EnvironmentPrefix begins the variable of each flag: RTM_DATA_DIR is --data-dir.
-const EnvironmentPrefix = "RTM_"
-
-// FromEnvironment sets each flag that the command line left alone from its
-// environment variable.
-func FromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
-	var first error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := EnvironmentPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, ok := lookup(name)
-		if !ok || f.Changed || first != nil {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			first = fmt.Errorf("%s: %w", name, err)
-		}
-	})
-	return first
 }
 
 // complete checks the configuration and derives what it leaves out.

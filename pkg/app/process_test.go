@@ -5,10 +5,12 @@ package app
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,14 +29,24 @@ type process struct {
 	log bytes.Buffer
 }
 
-// program builds the manager's binary, once.
+// program is the path of the manager's binary.
 func program(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "runtime-manager")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, "galaxy.io/runtime-manager/cmd/runtime-manager").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	path, err := build()
+	require.NoError(t, err)
 	return path
 }
+
+// build is for all tests: to link takes longer than most of them. What it built
+// stays, and is linked anew only when something in it has changed.
+var build = sync.OnceValues(func() (string, error) {
+	const path = "../../bin/runtime-manager.test"
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "../../cmd/runtime-manager").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building the manager: %w: %s", err, out)
+	}
+	return filepath.Abs(path)
+})
 
 func startProcess(t *testing.T, program, dataDir, dockerHost string, flags ...string) *process {
 	t.Helper()

@@ -108,9 +108,11 @@ generate: ## Generate deep copies, the CRD, the role and the OpenAPI definitions
 	go generate ./pkg/apiserver/...
 
 .PHONY: verify
-verify: generate ## Fail if generated files or go.mod are not current
+verify: generate ## Fail if generated files or a module's requirements are not current
 	go mod tidy
-	git diff --exit-code -- $(GENERATED) go.mod go.sum
+	cd hack/bench && go mod tidy
+	cd hack/telemetry && go mod tidy
+	git diff --exit-code -- $(GENERATED) '*go.mod' '*go.sum'
 
 .PHONY: lint
 lint: ## Run the linters

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -38,23 +39,27 @@ func inside(listener net.Listener) bool {
 	return ok && address.IP.IsLoopback()
 }
 
+// onlyInside refuses to listen where nobody could be known.
+func onlyInside(flag string, listener net.Listener) error {
+	if listener == nil || inside(listener) {
+		return nil
+	}
+	return fmt.Errorf("%s: with --kubeconfig it must be on the loopback, as 127.0.0.1:7080, is %s: nobody who comes from elsewhere could be known", flag, listener.Addr())
+}
+
 // prepareTLS makes the certificates before anything is served with them, and meets
 // a clock that is far off before anything is written by it.
 func (a *App) prepareTLS() error {
 	if a.listener == nil { // the API is a cluster's, and its authorities are not ours
-		if a.services != nil && !inside(a.services) {
-			return fmt.Errorf("--rest-address: with --kubeconfig it must be on the loopback, as 127.0.0.1:7080, is %q: nobody there could be known", a.config.RESTAddress)
-		}
-		return nil
+		return cmp.Or(onlyInside("--rest-address", a.services), onlyInside("--metrics-address", a.telemetry))
 	}
 	return apiserver.PrepareTLS(a.config.DataDir, a.listener.Addr(), a.config.TLSNames)
 }
 
 // serveOn serves in the clear on the machine's loopback. Elsewhere it serves over TLS
-// what the API would let the client get by this path; where the API is a cluster's,
-// a policy of that cluster's network says who may.
+// what the API would let the client get by this path.
 func (a *App) serveOn(server *http.Server, listener net.Listener) error {
-	if inside(listener) || a.listener == nil {
+	if inside(listener) {
 		return server.Serve(listener)
 	}
 	config, err := apiserver.TLS(a.config.DataDir)

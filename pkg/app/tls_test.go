@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -100,6 +101,18 @@ func TestElsewhereEverybodyProvesWhoTheyAre(t *testing.T) {
 		old := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}}
 		_, err := old.Get(url)
 		require.ErrorContains(t, err, "remote error: tls: ")
+	}
+}
+
+// Whom a cluster knows we cannot tell: there nothing is served beyond the loopback.
+func TestOnAClusterNothingIsServedElsewhere(t *testing.T) {
+	kubeconfig := kubeconfigOf(t, "https://127.0.0.1:1")
+	for flag, change := range map[string]func(*Config){
+		"--rest-address":    func(c *Config) { c.RESTAddress = "0.0.0.0:0" },
+		"--metrics-address": func(c *Config) { c.MetricsAddress = "[::]:0" },
+	} {
+		_, err := New(testConfig(t, func(c *Config) { c.Kubeconfig = kubeconfig; change(c) }), logr.Discard())
+		require.ErrorContains(t, err, flag+": with --kubeconfig it must be on the loopback")
 	}
 }
 

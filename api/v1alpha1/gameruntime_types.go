@@ -114,6 +114,7 @@ type GameRuntimeSpec struct {
 
 	// Command replaces the image's entrypoint.
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=4096
 	// +listType=atomic
 	// +optional
 	Command []string `json:"command,omitempty"`
@@ -462,6 +463,7 @@ type ExecAction struct {
 	// Command is the program and its arguments; there is no shell.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=4096
 	// +listType=atomic
 	Command []string `json:"command"`
 }

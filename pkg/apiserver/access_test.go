@@ -154,9 +154,36 @@ func TestAccess(t *testing.T) {
 		"kubectl tells a viewer":          testKubectlViewer,
 		"nobody but admins is another":    testImpersonation,
 		"a refusal says what may be done": testRefusals,
+		"what is too long":                testLongRequests,
 		"an issuer's viewer is a viewer":  func(t *testing.T, a *api) { testIssuerAccess(t, a, issuer) },
 	} {
 		t.Run(name, func(t *testing.T) { run(t, server.in(t)) })
+	}
+}
+
+// Whoever asks, known or not: nothing is written down of it, or handed to the engine.
+func testLongRequests(t *testing.T, a *api) {
+	for _, name := range []string{"nobody", "viewer", "admin"} {
+		client, err := rest.HTTPClientFor(a.as(name))
+		require.NoError(t, err)
+		for _, length := range []int{maxHead / 2, maxHead} {
+			for path, header := range map[string]string{"/livez?": "", "/livez?a=" + strings.Repeat("a", length): "", "/livez": strings.Repeat("a", length)} {
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.creds.server+path, nil)
+				require.NoError(t, err)
+				request.Header.Set("X-Forwarded-For", header)
+				response, err := client.Do(request)
+				require.NoError(t, err)
+				body, err := io.ReadAll(response.Body)
+				require.NoError(t, err)
+				require.NoError(t, response.Body.Close())
+				if len(path)+len(header) > maxHead {
+					require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, response.StatusCode, "%s %s", name, body)
+					require.Contains(t, string(body), "at most 32 KiB")
+				} else {
+					require.Equal(t, http.StatusOK, response.StatusCode, "%s %s", name, body)
+				}
+			}
+		}
 	}
 }
 

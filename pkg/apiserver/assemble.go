@@ -62,7 +62,7 @@ func (s *Server) assemble(o Options) error {
 	config.EnableProfiling = false
 	config.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(sets.NewString("watch"), sets.NewString("exec", "log"))
 	config.BuildHandlerChainFunc = func(handler http.Handler, c *genericapiserver.Config) http.Handler {
-		return warnOfEnd(genericapiserver.DefaultBuildHandlerChain(traced(o.Traces, blameApplicant(o.Dependencies.tell(s.subresources.before(handler)))), c))
+		return boundHead(warnOfEnd(genericapiserver.DefaultBuildHandlerChain(traced(o.Traces, blameApplicant(o.Dependencies.tell(s.subresources.before(handler)))), c)))
 	}
 	configureOpenAPI(config)
 

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,7 +36,10 @@ func testBadInput(t *testing.T, a *api) {
 		"a state that is none":  {spec: map[string]any{"state": "Paused"}, code: 422, says: "spec.state"},
 		"a name with a dot":     {record: "a.b", code: 422, says: "metadata.name must be a DNS label"},
 		"a name with a capital": {record: "Chess", code: 422, says: "metadata.name: Invalid value: \"Chess\": a lowercase RFC 1123 subdomain must consist of"},
-		"no such namespace":     {namespace: "nowhere", code: 404, says: `namespaces "nowhere" not found`},
+		"no program's name":     {spec: map[string]any{"command": []any{strings.Repeat("x", 4097)}}, code: 422, says: "spec.command[0]: Too long: may not be more than 4096"},
+		"nor before a stop": {spec: map[string]any{"lifecycle": map[string]any{"preStop": map[string]any{"exec": map[string]any{"command": []any{strings.Repeat("x", 4097)}}}}},
+			code: 422, says: "command[0]: Too long: may not be more than 4096"},
+		"no such namespace": {namespace: "nowhere", code: 404, says: `namespaces "nowhere" not found`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			record, in := "chess", ns

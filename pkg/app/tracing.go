@@ -33,5 +33,8 @@ func (a *App) openTraces() (*tracing.Traces, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--otlp-endpoint: %w", err)
 	}
+	if traces != nil {
+		a.log.Info("sending traces", "endpoint", a.config.OTLPEndpoint, "ratio", a.config.TraceSampleRatio)
+	}
 	return traces, nil
 }

@@ -43,7 +43,9 @@ func (s *Server) identified(next http.Handler) http.Handler {
 			return
 		}
 		r.Header.Set(headerCaller, caller)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, identity)))
+		known := r.WithContext(context.WithValue(r.Context(), identityKey{}, identity))
+		next.ServeHTTP(w, known)
+		r.Pattern = known.Pattern // for who counts requests by it
 	})
 }
 

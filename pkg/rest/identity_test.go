@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -77,6 +79,10 @@ func testPermission(b *bench) {
 		require.Less(b.t, got.status, 300, "%s %s as who may %s: %s", c.method, c.path, c.needs, got.body)
 	}
 	b.do("GET", "/openapi.json", as("lobby", "")).is(b.t, http.StatusOK, "")
+	listed := func() float64 {
+		return testutil.ToFloat64(b.server.metrics.requests.WithLabelValues("/runtimes", "GET", "200"))
+	}
+	require.Eventually(b.t, func() bool { return listed() == 1 }, patience, time.Millisecond, "requests are counted by their routes")
 }
 
 func TestNamesBecomeLabels(t *testing.T) {

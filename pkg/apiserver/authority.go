@@ -198,7 +198,7 @@ func (ca *authority) serving(dir string, hosts []string, now time.Time) error {
 
 func (ca *authority) forHosts(hosts []string, now time.Time) (keyPair, error) {
 	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: "runtime-manager"},
+		Subject:     pkix.Name{CommonName: "runtime-manager API"},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -26,10 +26,15 @@ const backdate = 5 * time.Minute
 // keyPair is a certificate with its private key, both PEM.
 type keyPair struct{ cert, key []byte }
 
-// isFor reports whether the certificate is for exactly these hosts.
+// isFor reports whether the certificate is for exactly these hosts, and has a name
+// other than its authority's: OpenSSL, and curl with it, takes one that has not for
+// signed by itself.
 func isFor(pair keyPair, hosts []string) bool {
 	certs, err := certutil.ParseCertsPEM(pair.cert)
 	if err != nil {
+		return false
+	}
+	if bytes.Equal(certs[0].RawSubject, certs[0].RawIssuer) {
 		return false
 	}
 	have := slices.Clone(certs[0].DNSNames)

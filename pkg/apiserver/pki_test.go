@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"crypto/x509"
 	"net"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	certutil "k8s.io/client-go/util/cert"
 )
 
 var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -81,6 +83,28 @@ func TestCredentialsAreReissuedWhenTheyMust(t *testing.T) {
 			require.Equal(t, c.changed, changed)
 		})
 	}
+}
+
+// OpenSSL, and so curl, takes a certificate with its authority's name for signed by
+// itself, and trusts it no more than any.
+func TestTheServingCertificateHasANameOfItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	before, err := certutil.ParseCertsPEM([]byte(credentialFiles(t, dir, "127.0.0.1:7443", now)["pki/apiserver.crt"]))
+	require.NoError(t, err)
+	pki := filepath.Join(dir, "pki")
+	ca, err := openAuthority(pki, now)
+	require.NoError(t, err)
+	namesake, err := sign(ca, &x509.Certificate{
+		Subject: ca.cert.Subject, DNSNames: before[0].DNSNames, IPAddresses: before[0].IPAddresses,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, now)
+	require.NoError(t, err)
+	require.NoError(t, writeKeyPair(pki, servingName, namesake))
+
+	files := credentialFiles(t, dir, "127.0.0.1:7443", now)
+	certs, err := certutil.ParseCertsPEM([]byte(files["pki/apiserver.crt"]))
+	require.NoError(t, err)
+	require.NotEqual(t, certs[0].RawIssuer, certs[0].RawSubject)
 }
 
 func TestKeysAreForTheirOwnerOnly(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -95,6 +96,8 @@ func build(streams genericiooptions.IOStreams, connection *connection, root *cob
 		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 	})
 	connection.program = root.DisplayName()
+	number, _, _ := strings.Cut(root.Version, " ")
+	connection.agent = fmt.Sprintf("rtctl/%s (%s/%s)", number, runtime.GOOS, runtime.GOARCH)
 	connection.addFlags(root.PersistentFlags())
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { prepare(cmd, streams) }
 	root.AddGroup(

@@ -40,8 +40,8 @@ var scheme = func() *runtime.Scheme {
 // of kubectl's verbs, too.
 type connection struct {
 	flags *genericclioptions.ConfigFlags
-	// program is what the command is called.
-	program string
+	// program is what the command is called, agent what servers write of it.
+	program, agent string
 	// places are where a kubeconfig may be that nobody named, the likeliest first.
 	places func() []string
 	// server and kubeconfig are for people, once there is a client.
@@ -57,6 +57,7 @@ func newConnection(places func() []string) *connection {
 	c := &connection{flags: genericclioptions.NewConfigFlags(true), places: places}
 	c.flags.WrapConfigFn = func(config *rest.Config) *rest.Config {
 		config.Wrap(c.met.watch)
+		config.UserAgent = c.agent
 		return config
 	}
 	return c

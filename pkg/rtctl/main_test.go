@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -118,6 +119,22 @@ func testSignal(t *testing.T, server *apiservertest.Server) {
 	p.code(t)
 	status := p.ProcessState.Sys().(syscall.WaitStatus)
 	require.False(t, status.Signaled() && status.Signal() == syscall.SIGKILL, "it ended by itself")
+}
+
+// What an audit log has of rtctl says which one it was.
+func TestServersKnowTheProgram(t *testing.T) {
+	var agent atomic.Value
+	m := startManager(t)
+	m.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		agent.Store(req.UserAgent())
+		http.NotFound(w, req)
+	})
+	kubeconfig(t, filepath.Join(here(t), ".runtime-manager", "kubeconfig"), m.URL, m.authority())
+	for _, verb := range []string{"history", "describe gr"} {
+		_, _, err := rtctl(t, append(strings.Fields(verb), "chess")...)
+		require.Error(t, err)
+		require.Regexp(t, `^rtctl/v1 \([a-z]+/[a-z0-9]+\)$`, agent.Load(), verb)
+	}
 }
 
 // Our own verbs end in order.

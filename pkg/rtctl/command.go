@@ -115,6 +115,7 @@ func build(streams genericiooptions.IOStreams, connection *connection, root *cob
 		if cmd.ValidArgsFunction == nil && strings.Contains(cmd.Use, "GAME") {
 			cmd.ValidArgsFunction = gameNames(connection)
 		}
+		completeWords(cmd)
 		root.AddCommand(cmd)
 	}
 	addRecordVerbs(root, streams, connection)

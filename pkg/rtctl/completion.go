@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
 	"k8s.io/kubectl/pkg/util/completion"
@@ -70,6 +71,28 @@ func listGames(cmd *cobra.Command, connection *connection) (map[string]string, e
 		games[game], _ = row.Cells[phase].(string) // none, of a game that nobody has looked at
 	}
 	return games, nil
+}
+
+// completeWords completes the values of a verb's flags that take a few words.
+func completeWords(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+		var words []string
+		switch {
+		case flag.Name == "color":
+			words = []string{"always", "never", "auto"}
+		case flag.Name == "sort-by":
+			words = slices.Sorted(maps.Keys(topOrders))
+		case flag.Name == "output" && isTable(flag.DefValue):
+			words = []string{outputTable, outputWide, "json", "yaml"}
+		case flag.Name == "output":
+			words = []string{outputText, "json", "yaml"}
+		default:
+			return
+		}
+		if err := cmd.RegisterFlagCompletionFunc(flag.Name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // the flag is the command's: a programming error
+		}
+	})
 }
 
 // completeFlags completes the values of the flags that every verb has.

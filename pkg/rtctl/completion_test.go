@@ -50,6 +50,10 @@ func testCompletion(t *testing.T, server *apiservertest.Server) {
 // Where there is no manager, Tab offers nothing, and says nothing.
 func TestCompletionWithoutManager(t *testing.T) {
 	here(t)
+	require.Equal(t, []string{"table", "wide", "json", "yaml"}, complete(t, "top", "-o", ""))
+	require.Equal(t, []string{"text", "json", "yaml"}, complete(t, "status", "-o", ""))
+	require.Equal(t, []string{"cpu", "memory", "name"}, complete(t, "top", "--sort-by", ""))
+	require.Equal(t, []string{"always", "never", "auto"}, complete(t, "drift", "--color", ""))
 	for _, words := range [][]string{{"history", ""}, {"get", ""}, {"get", "gr", ""}, {"-n", ""}, {"--context", ""}} {
 		require.Empty(t, complete(t, words...), "%v", words)
 	}

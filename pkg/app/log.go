@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/go-logr/logr"
@@ -70,9 +71,10 @@ func libraryLog(log logr.Logger) logr.Logger {
 	if log.GetSink() == nil { // it is discarded
 		return log
 	}
-	// Whoever hands the lead back at the end has lost it.
+	// Whoever hands the lead back at the end has lost it, and what was in hand then
+	// is cut short.
 	return logr.New(demoted{log.GetSink(), func(err error, _ string) bool {
-		return err != nil && err.Error() == "leader election lost"
+		return errors.Is(err, context.Canceled) || err != nil && err.Error() == "leader election lost"
 	}}).V(1)
 }
 

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/go-logr/zapr"
@@ -20,17 +22,19 @@ func TestErrorsOfLibraries(t *testing.T) {
 		lines   int
 	}{
 		"harmless":                {zap.InfoLevel, false, 0},
-		"harmless, for debugging": {zap.DebugLevel, false, 2},
-		"harmful":                 {zap.InfoLevel, true, 2},
+		"harmless, for debugging": {zap.DebugLevel, false, 3},
+		"harmful":                 {zap.InfoLevel, true, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			core, lines := observer.New(c.level)
 			log := zapr.NewLogger(zap.New(core))
 			err, message := errors.New("leader election lost"), "Unable to authenticate the request"
+			reconciling := fmt.Errorf("writing the report: %w", context.Canceled)
 			if c.harmful {
-				err, message = errors.New("no disk"), "Unable to write"
+				err, message, reconciling = errors.New("no disk"), "Unable to write", context.DeadlineExceeded
 			}
 			libraryLog(log).WithName("x").Error(err, "problem running the manager")
+			libraryLog(log).Error(reconciling, "Reconciler error")
 			kubernetesLog(log.V(1)).WithValues("key", "value").Error(errors.New("invalid bearer token"), message)
 			require.Len(t, lines.All(), c.lines)
 			for _, line := range lines.All() {

@@ -2,6 +2,7 @@ package rtctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -67,6 +68,10 @@ func (o logsOptions) run(ctx context.Context, streams genericiooptions.IOStreams
 	defer stream.Close()
 	if _, err := io.Copy(streams.Out, stream); err != nil {
 		return connection.explain(err)
+	}
+	// What is followed ends with the game, or with the manager that it comes from.
+	if o.follow && client.Get().AbsPath("/readyz").MaxRetries(0).Do(ctx).Error() != nil && ctx.Err() == nil {
+		return errors.New("the manager went away: the game may run on, and write")
 	}
 	return nil
 }

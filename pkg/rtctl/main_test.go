@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -135,6 +136,28 @@ func TestServersKnowTheProgram(t *testing.T) {
 		require.Error(t, err)
 		require.Regexp(t, `^rtctl/v1 \([a-z]+/[a-z0-9]+\)$`, agent.Load(), verb)
 	}
+}
+
+// A log that ends with its manager is not taken for the end of the game.
+func TestFollowedLogEndsWithTheManager(t *testing.T) {
+	var ready atomic.Bool
+	m := startManager(t)
+	m.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/readyz" && !ready.Load() {
+			http.Error(w, "shutting down", http.StatusInternalServerError)
+			return
+		}
+		_, _ = io.WriteString(w, "a move\n")
+	})
+	kubeconfig(t, filepath.Join(here(t), ".runtime-manager", "kubeconfig"), m.URL, m.authority())
+	stdout, _, err := rtctl(t, "logs", "-f", "chess")
+	require.ErrorContains(t, err, "the manager went away: the game may run on, and write")
+	require.Equal(t, "a move\n", stdout)
+	_, _, err = rtctl(t, "logs", "chess")
+	require.NoError(t, err)
+	ready.Store(true)
+	_, _, err = rtctl(t, "logs", "-f", "chess")
+	require.NoError(t, err)
 }
 
 // Our own verbs end in order.

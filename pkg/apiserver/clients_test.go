@@ -25,10 +25,13 @@ import (
 // What is written in either group of Events is watched in the other.
 func testEventWatches(t *testing.T, a *api) {
 	ns := a.namespace("event-watches")
-	inCore, err := a.client.CoreV1().Events(ns).Watch(t.Context(), metav1.ListOptions{})
+	none, err := a.client.CoreV1().Events(ns).List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	since := metav1.ListOptions{ResourceVersion: none.ResourceVersion} // a watch of what there is tells that by name
+	inCore, err := a.client.CoreV1().Events(ns).Watch(t.Context(), since)
 	require.NoError(t, err)
 	defer inCore.Stop()
-	inNew, err := a.client.EventsV1().Events(ns).Watch(t.Context(), metav1.ListOptions{})
+	inNew, err := a.client.EventsV1().Events(ns).Watch(t.Context(), since)
 	require.NoError(t, err)
 	defer inNew.Stop()
 

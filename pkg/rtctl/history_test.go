@@ -125,7 +125,7 @@ func rtctl(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	command := Command(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errs}, "v1")
-	command.SetArgs(args)
+	command.SetArgs(append([]string{}, args...)) // nil would be the arguments of the test binary
 	err = command.ExecuteContext(t.Context())
 	return out.String(), errs.String(), err
 }

@@ -1,6 +1,7 @@
 package rtctl
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -112,10 +113,14 @@ func testSignal(t *testing.T, server *apiservertest.Server) {
 	out, err := p.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.Start())
-	first := make([]byte, 4)
-	_, err = out.Read(first)
-	require.NoError(t, err)
-	require.Equal(t, "NAME", string(first))
+	table := bufio.NewScanner(out)
+	require.True(t, table.Scan())
+	require.Regexp(t, "^NAME ", table.Text())
+	in(t, "label", "gr", "chess", "-n", "watched", "seen=yes")
+	for range 2 { // the second row is of the watch, which has begun
+		require.True(t, table.Scan())
+		require.Regexp(t, "^chess ", table.Text())
+	}
 	require.NoError(t, p.Process.Signal(syscall.SIGINT))
 	p.code(t)
 	status := p.ProcessState.Sys().(syscall.WaitStatus)

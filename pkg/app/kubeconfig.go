@@ -1,8 +1,10 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -65,10 +67,19 @@ func IssueKubeconfig(c KubeconfigConfig, stdout, stderr io.Writer) error {
 	return writePrivate(c.Out, content)
 }
 
-// writePrivate replaces a file, also one that others could read.
+// writePrivate replaces a file, also one that others could read. What is no file
+// stays: root could remove /dev/stdout.
 func writePrivate(path string, content []byte) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return fmt.Errorf("--out: %w", err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("--out: %s is no regular file; leave it out for standard output", path)
+	default:
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {

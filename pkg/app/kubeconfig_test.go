@@ -7,10 +7,12 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	certutil "k8s.io/client-go/util/cert"
@@ -93,11 +95,38 @@ func TestKubeconfigThatCannotBeIssued(t *testing.T) {
 }
 
 func TestKubeconfigNeedsTheKeyOfTheAuthority(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may read everything")
-	}
 	c := DefaultKubeconfigConfig()
 	c.Dir, c.User, c.Groups = foundAuthority(t), "alice", []string{"galaxy:viewers"}
 	require.NoError(t, os.Chmod(filepath.Join(c.Dir, "pki", "ca.key"), 0))
+	loseRoot(t)
 	require.ErrorContains(t, IssueKubeconfig(c, nil, nil), "permission denied: run this as the user that the manager runs as")
+}
+
+// loseRoot takes the right to read everything from this goroutine, for the test: its
+// thread is another user's where files are concerned.
+func loseRoot(t *testing.T) {
+	const nobody = 65534
+	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	before, err := unix.SetfsuidRetUid(nobody)
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = unix.SetfsuidRetUid(before) }) // removes the directory as who made it
+}
+
+// What is no file is not replaced, nor what a link points to written.
+func TestKubeconfigReplacesOnlyFiles(t *testing.T) {
+	c := DefaultKubeconfigConfig()
+	c.Dir, c.User, c.Groups = foundAuthority(t), "alice", []string{"galaxy:viewers"}
+	dir := t.TempDir()
+	directory, link, target := filepath.Join(dir, "directory"), filepath.Join(dir, "link"), filepath.Join(dir, "target")
+	require.NoError(t, os.Mkdir(directory, 0o700))
+	require.NoError(t, os.Symlink(target, link))
+	for _, c.Out = range []string{directory, link} {
+		before, err := os.Lstat(c.Out)
+		require.NoError(t, err)
+		require.ErrorContains(t, IssueKubeconfig(c, nil, nil), "is no regular file")
+		after, err := os.Lstat(c.Out)
+		require.NoError(t, err)
+		require.True(t, os.SameFile(before, after))
+	}
+	require.NoFileExists(t, target)
 }

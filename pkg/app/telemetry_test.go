@@ -70,6 +70,14 @@ func TestTelemetryIsThereFirst(t *testing.T) {
 	require.Contains(t, body, `runtime_manager_dependency_up{dependency="postgres",needed="true"} 0`)
 	require.Contains(t, body, "runtime_manager_build_info{")
 
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+app.telemetry.Addr().String()+"/metrics", nil)
+	require.NoError(t, err)
+	request.Host = "rebound.example.org"
+	refused, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, refused.Body.Close())
+	require.Equal(t, http.StatusForbidden, refused.StatusCode, "to a page of the Web")
+
 	cancel()
 	require.NoError(t, <-ended)
 	_, err = http.Get("http://" + app.telemetry.Addr().String() + "/livez")

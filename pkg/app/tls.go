@@ -15,6 +15,7 @@ import (
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/apiserver"
+	"galaxy.io/runtime-manager/pkg/localhost"
 	"galaxy.io/runtime-manager/pkg/rest"
 )
 
@@ -60,6 +61,7 @@ func (a *App) prepareTLS() error {
 // what the API would let the client get by this path.
 func (a *App) serveOn(server *http.Server, listener net.Listener) error {
 	if inside(listener) {
+		server.Handler = notForPages(server.Handler)
 		return server.Serve(listener)
 	}
 	config, err := apiserver.TLS(a.config.DataDir)
@@ -68,6 +70,17 @@ func (a *App) serveOn(server *http.Server, listener net.Listener) error {
 	}
 	server.TLSConfig, server.Handler = config, a.guarded(server.Handler)
 	return server.ServeTLS(listener, "", "")
+}
+
+// notForPages keeps what programs on this machine may see from pages of the Web.
+func notForPages(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if localhost.FromPage(r) {
+			http.Error(w, "this is for programs on this machine, by an address or as localhost, and for no page of the Web", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (a *App) guarded(next http.Handler) http.Handler {

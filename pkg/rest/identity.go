@@ -11,6 +11,7 @@ import (
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
 	"galaxy.io/runtime-manager/pkg/command"
+	"galaxy.io/runtime-manager/pkg/localhost"
 )
 
 // Identity is who a request was proven to come from.
@@ -23,11 +24,22 @@ type Identity struct {
 
 type identityKey struct{}
 
+// believed lets everybody on this machine through, but no page of the Web.
+func believed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if localhost.FromPage(r) {
+			failed(&command.Error{Code: v1alpha1.CodeForbidden, Message: "this is for programs on this machine, by an address or as localhost, and for no page of the Web"}).send(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // identified lets nobody through who has not proven who they are. What they say of
 // themselves must be that, or nothing: a service does not pass for another one.
 func (s *Server) identified(next http.Handler) http.Handler {
 	if s.identify == nil {
-		return next
+		return believed(next)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, proven := s.identify(r)

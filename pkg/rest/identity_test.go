@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"galaxy.io/runtime-manager/api/v1alpha1"
@@ -56,6 +57,29 @@ func testProof(b *bench) {
 	record, err := b.records().Get(context.Background(), "alices", metav1.GetOptions{})
 	require.NoError(b.t, err)
 	require.Equal(b.t, "galaxy-"+label("Alice@example.org"), record.GetManagedFields()[0].Manager)
+}
+
+// A page that an operator looks at has their browser ask us. What it may send without
+// being asked is refused, and so is a page that came by a name of ours.
+func testPages(b *bench) {
+	b.start("shown")
+	for name, page := range map[string]option{
+		"another site": with("Origin", "https://example.org"),
+		"no cors":      with("Sec-Fetch-Site", "cross-site"),
+		"rebound":      with("Host", "rebound.example.org:7080"),
+	} {
+		for _, call := range [][2]string{{"GET", "/runtimes"}, {"GET", "/runtimes/shown"}, {"GET", "/openapi.json"}, {"POST", "/runtimes/shown/stop"}, {"DELETE", "/runtimes/shown"}} {
+			got := b.do(call[0], call[1], page).is(b.t, http.StatusForbidden, v1alpha1.CodeForbidden)
+			require.Empty(b.t, got.header.Get("Access-Control-Allow-Origin"), name)
+		}
+	}
+	record, err := b.records().Get(context.Background(), "shown", metav1.GetOptions{})
+	require.NoError(b.t, err)
+	require.Nil(b.t, record.GetDeletionTimestamp())
+	state, _, err := unstructured.NestedString(record.Object, "spec", "state")
+	require.NoError(b.t, err)
+	require.Equal(b.t, string(v1alpha1.StateRunning), state)
+	b.guarded().do("GET", "/runtimes", as("lobby", everything), with("Host", "games.example.org")).is(b.t, http.StatusOK, "") // who proves who they are
 }
 
 // Each call takes the rights that the same change takes over the Kubernetes API.

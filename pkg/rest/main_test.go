@@ -165,7 +165,7 @@ func (b *bench) try(method, path string, options ...option) (answered, error) {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, a.method, b.url+a.path, strings.NewReader(a.body))
 	require.NoError(b.t, err)
-	request.Header = a.header
+	request.Header, request.Host = a.header, a.header.Get("Host")
 	if a.body != "" && request.Header.Get("Content-Type") == "" {
 		request.Header.Set("Content-Type", "application/json")
 	}

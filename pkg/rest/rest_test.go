@@ -28,6 +28,7 @@ var parts = map[string]func(*bench){
 	"who asks":                   testCaller,
 	"who proves who asks":        testProof,
 	"who may":                    testPermission,
+	"pages of the Web":           testPages,
 	"another revision":           testRevision,
 	"bad requests":               testBadRequests,
 	"no such call":               testNoSuchCall,

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"galaxy.io/runtime-manager/config"
+	"galaxy.io/runtime-manager/pkg/engine/enginetest"
 	"galaxy.io/runtime-manager/pkg/postgres/postgrestest"
 	"galaxy.io/runtime-manager/pkg/store"
 )
@@ -65,6 +66,11 @@ func TestChangesAndShellsAreAudited(t *testing.T) {
 	_, err = records.Get(t.Context(), "chess", metav1.GetOptions{})
 	require.NoError(t, err)
 	require.Error(t, shell(t.Context(), alice))
+	a.play("default", "chess")
+	for _, over := range protocols {
+		_, _, err := a.run(over, "default", "chess", nil, enginetest.GamePath, enginetest.Say, "first", "second")
+		require.NoError(t, err)
+	}
 	require.NoError(t, records.Delete(t.Context(), "chess", metav1.DeleteOptions{}))
 
 	require.Equal(t, []string{
@@ -72,6 +78,11 @@ func TestChangesAndShellsAreAudited(t *testing.T) {
 		"create gameruntimes/chess/exec Forbidden",
 		"delete gameruntimes/chess OK",
 	}, told(t, path, "alice"))
+	require.Eventually(t, func() bool { return len(told(t, path, adminUser)) == len(protocols) }, patience, time.Millisecond, "shells are told of as they end")
+	require.ElementsMatch(t, []string{
+		"create gameruntimes/chess/exec Switching Protocols", // SPDY
+		"get gameruntimes/chess/exec Switching Protocols",    // WebSocket
+	}, told(t, path, adminUser))
 	written, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NotContains(t, string(written), "open-sesame")

@@ -26,9 +26,11 @@ type Console struct {
 }
 
 const (
-	// maxSessions bounds logs that are read and programs that run, together:
-	// the bounds on requests in flight leave out what lasts.
-	maxSessions = 200
+	// maxLogs bounds those that are read, and maxPrograms those that run: the bounds
+	// on requests in flight leave out what lasts. They are apart so that no viewer
+	// keeps admins out of a game.
+	maxLogs     = 150
+	maxPrograms = 50
 	// maxMeasurements bounds those at one time; one more waits.
 	maxMeasurements = 16
 	// measureTimeout bounds one of them, with its wait.
@@ -46,14 +48,14 @@ type console struct {
 	log        logr.Logger
 	// stopping ends when the server begins to stop, and all sessions with it.
 	stopping context.Context
-	// sessions and measurements hold a token for each one.
-	sessions, measurements chan struct{}
+	// logs, programs and measurements hold a token for each one.
+	logs, programs, measurements chan struct{}
 }
 
 func newConsole(o Options, client kubernetes.Interface, authorizer authorizer.Authorizer, stopping context.Context) console {
 	return console{
 		Console: *o.Console, client: client, authorizer: authorizer, log: o.Log, stopping: stopping,
-		sessions: make(chan struct{}, maxSessions), measurements: make(chan struct{}, maxMeasurements),
+		logs: make(chan struct{}, maxLogs), programs: make(chan struct{}, maxPrograms), measurements: make(chan struct{}, maxMeasurements),
 	}
 }
 
@@ -66,18 +68,18 @@ func (c console) subresources() []subresource {
 }
 
 // session begins what lasts until the client leaves, or end is called, or the
-// server stops.
-func (c console) session(req *http.Request) (ctx context.Context, end context.CancelCauseFunc, err error) {
+// server stops; it is one of those that there may be.
+func (c console) session(req *http.Request, those chan struct{}) (ctx context.Context, end context.CancelCauseFunc, err error) {
 	select {
-	case c.sessions <- struct{}{}:
+	case those <- struct{}{}:
 	default:
-		return nil, nil, apierrors.NewTooManyRequests("too many logs are read and programs run at once", 1)
+		return nil, nil, apierrors.NewTooManyRequests("too many logs are read, or programs run, at once", 1)
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	forget := context.AfterFunc(c.stopping, func() { cancel(errStopping) })
 	context.AfterFunc(ctx, func() {
 		forget()
-		<-c.sessions
+		<-those
 	})
 	return ctx, cancel, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -331,20 +332,22 @@ func TestSessionsEndWithTheServer(t *testing.T) {
 	a.awaitClosed()
 }
 
-// There is a bound on what lasts.
+// There is a bound on what lasts, and one on logs is none on programs.
 func TestSessionsAreCounted(t *testing.T) {
 	c := newConsole(Options{Console: &Console{}}, nil, nil, t.Context())
 	request := func() *http.Request { return httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil) }
 	ends := []context.CancelCauseFunc{}
-	for range maxSessions {
-		_, end, err := c.session(request())
+	for range maxLogs {
+		_, end, err := c.session(request(), c.logs)
 		require.NoError(t, err)
 		ends = append(ends, end)
 	}
-	_, _, err := c.session(request())
+	_, err := c.output(request(), types.NamespacedName{})
 	require.True(t, apierrors.IsTooManyRequests(err), "%v", err)
+	_, _, err = c.session(request(), c.programs)
+	require.NoError(t, err)
 	ends[0](nil)
-	require.Eventually(t, func() bool { return len(c.sessions) < maxSessions }, patience, time.Millisecond)
-	_, _, err = c.session(request())
+	require.Eventually(t, func() bool { return len(c.logs) < maxLogs }, patience, time.Millisecond)
+	_, _, err = c.session(request(), c.logs)
 	require.NoError(t, err)
 }

@@ -36,7 +36,7 @@ func (c console) exec(w http.ResponseWriter, req *http.Request, game types.Names
 	if err != nil {
 		return err
 	}
-	ctx, end, err := c.session(req)
+	ctx, end, err := c.session(req, c.programs)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (c console) output(req *http.Request, game types.NamespacedName) (runtime.O
 	case wsstream.IsWebSocketRequest(req):
 		return nil, apierrors.NewBadRequest("a log is read without WebSocket")
 	}
-	ctx, end, err := c.session(req)
+	ctx, end, err := c.session(req, c.logs)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 	"galaxy.io/runtime-manager/pkg/version"
 )
 
-// telemetryTimeout bounds the reading of a request's headers, and the answer.
+// telemetryTimeout bounds the reading of a request, and the answer.
 const telemetryTimeout = 30 * time.Second
 
 // serveTelemetry serves metrics and health from now on, when nothing else is there
@@ -31,7 +31,7 @@ func (a *App) serveTelemetry(ctx context.Context) (stop func()) {
 	}
 	log := a.log.WithName("telemetry")
 	server := &http.Server{
-		Handler: a.telemetryHandler(ctx), ReadHeaderTimeout: telemetryTimeout, WriteTimeout: telemetryTimeout,
+		Handler: a.telemetryHandler(ctx), ReadTimeout: telemetryTimeout, WriteTimeout: telemetryTimeout,
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(log), slog.LevelDebug), // what callers did wrong
 	}
 	served := make(chan struct{})

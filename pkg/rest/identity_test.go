@@ -2,7 +2,10 @@ package rest
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +20,11 @@ import (
 )
 
 // guarded knows people by their tokens, which are their names and what they may do.
-func (b *bench) guarded() *bench {
+func (b *bench) guarded(change ...func(*Options)) *bench {
 	return b.replica(func(o *Options) {
+		for _, c := range change {
+			c(o)
+		}
 		o.Identify = func(r *http.Request) (Identity, bool) {
 			token, given := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 			name, verbs, _ := strings.Cut(token, " ")
@@ -80,6 +86,27 @@ func testPages(b *bench) {
 	require.NoError(b.t, err)
 	require.Equal(b.t, string(v1alpha1.StateRunning), state)
 	b.guarded().do("GET", "/runtimes", as("lobby", everything), with("Host", "games.example.org")).is(b.t, http.StatusOK, "") // who proves who they are
+}
+
+// Who promises a body and does not send it holds no connection, known or not.
+func testSlowCallers(b *bench) {
+	b = b.guarded(func(o *Options) { o.ReadTimeout = 200 * time.Millisecond })
+	address, err := url.Parse(b.url)
+	require.NoError(b.t, err)
+	for name, c := range map[string]struct{ header, says string }{
+		"known":   {"Authorization: Bearer lobby " + everything, "400 Bad Request"},
+		"unknown": {"X-Galaxy-Caller: lobby", "401 Unauthorized"},
+	} {
+		conn, err := net.Dial("tcp", address.Host)
+		require.NoError(b.t, err)
+		defer conn.Close()
+		require.NoError(b.t, conn.SetDeadline(time.Now().Add(patience)))
+		_, err = io.WriteString(conn, "POST "+root+"/runtimes/slow/start HTTP/1.1\r\nHost: localhost\r\n"+c.header+"\r\nContent-Length: 10\r\n\r\n{")
+		require.NoError(b.t, err)
+		answer, err := io.ReadAll(conn) // to the end of the connection
+		require.NoError(b.t, err, name)
+		require.Contains(b.t, string(answer), c.says, name)
+	}
 }
 
 // Each call takes the rights that the same change takes over the Kubernetes API.

@@ -32,8 +32,6 @@ const (
 	maxBody = 64 << 10
 	// maxWait bounds what a caller may wait for an outcome.
 	maxWait = 5 * time.Minute
-	// bodyTimeout bounds the reading of a body.
-	bodyTimeout = 10 * time.Second
 
 	defaultLimit = 100
 	maxLimit     = 500
@@ -160,10 +158,6 @@ func known(header http.Header, revision string) bool {
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// Lifted again for the wait: an error of the connection ends the request.
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's recorder has none
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
@@ -172,6 +166,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, invalid("body", "cannot be read to its end")
 	}
+	// All of it is here. An error of the connection would end the request's wait.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a test's recorder has none
 	if len(body) == 0 {
 		return nil, nil
 	}

@@ -29,6 +29,7 @@ var parts = map[string]func(*bench){
 	"who proves who asks":        testProof,
 	"who may":                    testPermission,
 	"pages of the Web":           testPages,
+	"slow callers":               testSlowCallers,
 	"another revision":           testRevision,
 	"bad requests":               testBadRequests,
 	"no such call":               testNoSuchCall,

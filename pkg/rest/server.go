@@ -20,6 +20,9 @@ const (
 	// headerTimeout bounds the reading of a request's headers.
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
+	// defaultReadTimeout bounds the reading of a request with its body, also of one that
+	// is refused before: what is left of it is read first.
+	defaultReadTimeout = 20 * time.Second
 	// answerTimeout bounds a request, but for the time that it is to wait.
 	answerTimeout = time.Minute
 	maxHeader     = 16 << 10
@@ -50,6 +53,8 @@ type Options struct {
 	Identify func(*http.Request) (identity Identity, proven bool)
 	// MaxWaits bounds the callers that wait at one time; 0 is 1000.
 	MaxWaits int
+	// ReadTimeout bounds the reading of a request; 0 is 20 seconds.
+	ReadTimeout time.Duration
 	// Traces make a span of each request; nil makes none.
 	Traces *tracing.Traces
 	Log    logr.Logger
@@ -77,6 +82,9 @@ func New(o Options) (*Server, error) {
 	if o.MaxWaits == 0 {
 		o.MaxWaits = defaultMaxWaits
 	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = defaultReadTimeout
+	}
 	watch, err := newWatch(o.Informer, o.Namespace)
 	if err != nil {
 		return nil, err
@@ -87,7 +95,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.metrics = newMetrics(s.waits)
 	s.http = &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		Handler: s.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: o.ReadTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		WriteTimeout: maxWait + answerTimeout,                                       // from the headers on
 		ErrorLog:     slog.NewLogLogger(logr.ToSlogHandler(o.Log), slog.LevelDebug), // what callers did wrong
 	}

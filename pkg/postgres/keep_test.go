@@ -30,6 +30,7 @@ func keep(t *testing.T) *keeping {
 	var err error
 	k.Embedded, err = postgres.StartEmbedded(context.Background(), postgres.EmbeddedOptions{Dir: k.dir, Log: log})
 	require.NoError(t, err)
+	require.Contains(t, k.says(t), "making a database")
 	require.Contains(t, k.says(t), "started")
 	ctx, cancel := context.WithCancel(context.Background())
 	k.stop = cancel

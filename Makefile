@@ -19,7 +19,7 @@ export CGO_ENABLED := 0
 
 # What runs concurrently is tested under the race detector. The packages on the
 # API server's libraries are not: compiling those a second time takes minutes.
-RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/lobby ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/... ./pkg/tracing
+RACE := ./api/... ./cmd/demo-game ./controllers ./pkg/engine/... ./pkg/health ./pkg/journal ./pkg/lobby ./pkg/localhost ./pkg/mirror ./pkg/plan ./pkg/postgres ./pkg/probe ./pkg/streams/... ./pkg/tracing
 PLAIN := ./config ./docs ./hack/tour ./pkg/apiserver/... ./pkg/command ./pkg/rest ./pkg/rtctl ./pkg/store ./pkg/version
 
 .PHONY: help

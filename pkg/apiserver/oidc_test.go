@@ -238,7 +238,7 @@ func TestAuthenticationConfigIsChecked(t *testing.T) {
 }
 
 func TestFilesOfThePagesAreUnderstood(t *testing.T) {
-	page, err := os.ReadFile("../../docs/runtime.md")
+	page, err := os.ReadFile("../../docs/access.md")
 	require.NoError(t, err)
 	block := func(language, start string) []byte {
 		_, after, found := strings.Cut(string(page), "```"+language+"\n"+start)

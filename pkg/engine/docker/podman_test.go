@@ -20,7 +20,7 @@ import (
 )
 
 // podmanDiffers names the parts of the suite that Podman 4.3 does not pass over
-// its Docker-compatible socket, and why. docs/runtime.md tells what it
+// its Docker-compatible socket, and why. docs/deployment.md tells what it
 // means for games.
 var podmanDiffers = map[string]string{
 	"identity is stable":                    "its id is another one at each call",

@@ -2,8 +2,9 @@
 # Makes sure that what Runtime Manager needs is on this machine: a Docker engine
 # that answers, PostgreSQL's programs, kubectl; with "tests", what its tests need,
 # too: Redis's server, a C compiler for the race detector, Node.js for the diagrams
-# and curl and jq for the examples in the documentation. On Debian, as root, it
-# installs what is missing; elsewhere it says what to install. It may be run again.
+# and curl and jq for the examples in the documentation, systemd's word on its unit.
+# On Debian, as root, it installs what is missing; elsewhere it says what to install.
+# It may be run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,6 +38,7 @@ install_missing() {
 		command -v npm >/dev/null || packages+=(nodejs npm)
 		command -v curl >/dev/null || packages+=(curl)
 		command -v jq >/dev/null || packages+=(jq)
+		command -v systemd-analyze >/dev/null || packages+=(systemd) # alone it becomes no init
 	fi
 	[ ${#packages[@]} -eq 0 ] && return
 	if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -197,17 +198,26 @@ const (
 	done    = "success"
 )
 
-func TestConclude(t *testing.T) {
-	never := func(s *v1alpha1.GameRuntimeSpec) { s.RestartPolicy = v1alpha1.RestartNever }
-	onFailure := func(s *v1alpha1.GameRuntimeSpec) { s.RestartPolicy = v1alpha1.RestartOnFailure }
-	paused := func(r *v1alpha1.GameRuntime) { r.Annotations = map[string]string{v1alpha1.AnnotationPaused: "true"} }
-	create, start, pull := plan.CreateContainer{}, plan.StartContainer{}, plan.PullImage{}
-	for _, c := range []struct {
-		name      string
-		stage     *stage
-		want      string
-		operation string
-	}{
+// conclusion is what is told of a wish, on a stage.
+type conclusion struct {
+	name      string
+	stage     *stage
+	want      string
+	operation string
+}
+
+// What the records' owners did meanwhile.
+var (
+	never     = func(s *v1alpha1.GameRuntimeSpec) { s.RestartPolicy = v1alpha1.RestartNever }
+	onFailure = func(s *v1alpha1.GameRuntimeSpec) { s.RestartPolicy = v1alpha1.RestartOnFailure }
+	paused    = func(r *v1alpha1.GameRuntime) { r.Annotations = map[string]string{v1alpha1.AnnotationPaused: "true"} }
+)
+
+// What was tried.
+var create, start, pull = plan.CreateContainer{}, plan.StartContainer{}, plan.PullImage{}
+
+func started() []conclusion {
+	return []conclusion{
 		{"start: not taken up", newStage().start(), notDone, ""},
 		{"start: to be created", newStage().start().told(), notDone, ""},
 		{"start: created", newStage().start().shows("c1", engine.StateCreated).told(), notDone, ""},
@@ -255,7 +265,11 @@ func TestConclude(t *testing.T) {
 		{"start: crashed", newStage().start().running().later(time.Second).ended(1).told(), v1alpha1.CodeContainerStartFailed, ""},
 		{"start: crashed, for good", newStage().spec(never).start().running().later(time.Second).ended(1).told(), v1alpha1.CodeContainerStartFailed, ""},
 		{"start: completed", newStage().spec(onFailure).start().running().later(time.Second).ended(0).told(), done, ""},
+	}
+}
 
+func stopped() []conclusion {
+	return []conclusion{
 		{"stop: not taken up", newStage().running().stop(), notDone, ""},
 		{"stop: runs", newStage().running().stop().told(), notDone, ""},
 		{"stop: stopped", newStage().running().stop().stopped().told(), done, "stop-c1"},
@@ -268,7 +282,11 @@ func TestConclude(t *testing.T) {
 		{"stop: the engine is away", newStage().running().stopped().told().stop().engineAway(), notDone, ""},
 		{"stop: paused", newStage().running().record(paused).stop().told(), v1alpha1.CodeConflict, ""},
 		{"stop: started since", newStage().running().stop().stopped().told().spec(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateRunning }), v1alpha1.CodeConflict, ""},
+	}
+}
 
+func restarted() []conclusion {
+	return []conclusion{
 		{"restart: the old one runs", newStage().running().restart().told(), notDone, ""},
 		{"restart: stopped on the way", newStage().running().restart().stopped().told(), notDone, ""},
 		{"restart: stopped since", newStage().running().restart().spec(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped }), v1alpha1.CodeConflict, ""},
@@ -276,7 +294,11 @@ func TestConclude(t *testing.T) {
 		{"restart: the new one crashed", newStage().running().restart().updated("c2", engine.StateExited, func(c *engine.Container) {
 			c.Exit = &engine.Exit{Code: 1, FinishedAt: noon.Add(time.Second)}
 		}).later(time.Second).told(), v1alpha1.CodeContainerStartFailed, ""},
+	}
+}
 
+func patched() []conclusion {
+	return []conclusion{
 		{"patch: the old one runs", newStage().running().patch().told(), notDone, ""},
 		{"patch: the pull failed", newStage().running().patch().failed(pull, engine.PullFailed), v1alpha1.CodeImagePullFailed, ""},
 		{"patch: the new one runs", newStage().running().patch().updated("c2", engine.StateRunning).told(), notDone, ""},
@@ -285,7 +307,11 @@ func TestConclude(t *testing.T) {
 		{"patch: rolled back", newStage().running().patch().updated("c2", engine.StateCreated).failed(start, engine.ProgramFailed).rolledBack(), v1alpha1.CodeContainerStartFailed, ""},
 		{"patch: another image since", newStage().running().patch().spec(func(s *v1alpha1.GameRuntimeSpec) { s.Image = image }), v1alpha1.CodeConflict, ""},
 		{"patch: not to run", newStage().spec(func(s *v1alpha1.GameRuntimeSpec) { s.State = v1alpha1.StateStopped }).patch().told(), done, ""},
+	}
+}
 
+func cleanedUp() []conclusion {
+	return []conclusion{
 		{"clean up: not taken up", newStage().running().cleanUp(), notDone, ""},
 		{"clean up: runs", newStage().running().cleanUp().told(), notDone, ""},
 		{"clean up: nothing left", newStage().running().cleanUp().gone().told(), notDone, ""},
@@ -293,7 +319,11 @@ func TestConclude(t *testing.T) {
 		{"clean up: failed", newStage().running().cleanUp().failed(plan.RemoveContainer{ID: "c1"}, engine.Failed), v1alpha1.CodeInternalError, "op-9"},
 		{"clean up: failed before the wish", newStage().start().failed(create, engine.Invalid).cleanUp().told(), notDone, ""},
 		{"clean up: the engine is away", newStage().running().cleanUp().engineAway(), notDone, ""},
-	} {
+	}
+}
+
+func TestConclude(t *testing.T) {
+	for _, c := range slices.Concat(started(), stopped(), restarted(), patched(), cleanedUp()) {
 		t.Run(c.name, func(t *testing.T) {
 			result, isDone := Conclude(c.stage.Record, c.stage.wish)
 			require.NotContains(t, result.Message, "/data/games")

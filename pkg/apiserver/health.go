@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -56,13 +55,13 @@ func (d Dependencies) tell(next http.Handler) http.Handler {
 
 // complete puts lines in front of the last one, the verdict, if there is more than that.
 func (d Dependencies) complete(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	answer := &kept{ResponseWriter: w, status: http.StatusOK}
+	answer := &heldResponse{ResponseWriter: w, code: http.StatusOK}
 	next.ServeHTTP(answer, r)
 	body := answer.body.String()
 	if verdict := strings.LastIndex(body, "readyz check "); verdict >= 0 {
 		body = body[:verdict] + d.lines(r) + body[verdict:]
 	}
-	w.WriteHeader(answer.status)
+	w.WriteHeader(answer.code)
 	_, _ = fmt.Fprint(w, body) // who asked may have gone
 }
 
@@ -77,16 +76,6 @@ func (d Dependencies) lines(r *http.Request) string {
 	}
 	return lines.String()
 }
-
-// kept is an answer that is not sent yet.
-type kept struct {
-	http.ResponseWriter
-	status int
-	body   bytes.Buffer
-}
-
-func (k *kept) WriteHeader(status int)         { k.status = status }
-func (k *kept) Write(data []byte) (int, error) { return k.body.Write(data) }
 
 // checkTimeout bounds one look at a dependency: a database that hangs is as
 // good as one that is gone.
